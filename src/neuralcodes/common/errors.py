@@ -1,0 +1,17 @@
+"""Errors that a user can cause. The CLI prints them as one line and exits with status 2."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can mend: the message names the file or option and the remedy.
+
+    Everything else that is raised is a bug of ours and keeps its traceback.
+    """
+
+
+def needs_extra(package: str, extra: str) -> UserError:
+    """The error for an optional dependency that is not installed."""
+    return UserError(
+        f'{package} is not installed: pip install "neuralcodes[{extra}]"'
+    )

@@ -1,0 +1,61 @@
+"""Reproducible splits into train, validation, test and out-of-domain images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neuralcodes.common.errors import UserError
+from neuralcodes.images.imageset import ImageSet, Rows
+
+REFERENCE_SEED = 42
+
+
+@dataclass(frozen=True)
+class Split:
+    """Four disjoint image sets. `ood` holds only classes that the other three never show."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    ood: ImageSet
+
+    def named(self) -> dict[str, ImageSet]:
+        """The sets by name, in the order of use."""
+        return {"train": self.train, "val": self.val, "test": self.test, "ood": self.ood}
+
+
+def reference_split(images: ImageSet, train_classes: int, seed: int = REFERENCE_SEED) -> Split:
+    """The founding experiment's split, bit for bit.
+
+    The images of the first `train_classes` classes are permuted by NumPy's legacy generator
+    (MT19937 behind `numpy.random.seed`): the first tenth is validation, the next tenth test, the
+    rest train. The same generator then permutes the images of the other classes.
+
+    Raises:
+        UserError: fewer classes than asked for, or too few images to fill each part.
+    """
+    labels = images.label_array()
+    classes = len(images.classes)
+    if not 1 <= train_classes < classes:
+        raise UserError(
+            f"{images.source}: {classes} classes, so between 1 and {classes - 1} can be trained on "
+            f"(asked for {train_classes}); the others are what is searched"
+        )
+    inside: Rows = np.flatnonzero(labels < train_classes)
+    outside: Rows = np.flatnonzero(labels >= train_classes)
+    generator = np.random.RandomState(seed)
+    inside = inside[generator.permutation(len(inside))]
+    outside = outside[generator.permutation(len(outside))]
+    tenth = len(inside) // 10
+    if tenth == 0 or len(outside) < 2:
+        raise UserError(
+            f"{images.source}: {len(inside)} images to train on and {len(outside)} to search are "
+            "too few to split; give at least 10 and 2"
+        )
+    parts: list[npt.NDArray[np.int64]] = [
+        inside[2 * tenth :], inside[:tenth], inside[tenth : 2 * tenth], outside,
+    ]  # fmt: skip
+    return Split(*(images.select(rows) for rows in parts))

@@ -1,0 +1,86 @@
+"""Tiny ImageNet (200 classes × 500 training images of 64×64) in its official layout.
+
+Read from the unpacked folder, the official zip file, or several zip files that each hold a part
+of the classes; nothing is unpacked. Layout: `tiny-imagenet-200/train/WNID/images/WNID_N.JPEG`,
+with descriptions of the classes in `words.txt`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neuralcodes.common.errors import UserError
+from neuralcodes.images.cache import decode_all, find_decoded
+from neuralcodes.images.classfolders import labelled
+from neuralcodes.images.imageset import ImageSet
+from neuralcodes.images.sources import FolderSource, Source, ZipSource, archive_stamp
+
+SIZE = (64, 64)
+CLASSES = 200
+TRAIN_CLASSES = 190
+FOLDER = "tiny-imagenet-200"
+
+
+def tiny_imagenet(path: Path) -> ImageSet:
+    """The training images, in the order of the founding experiment.
+
+    Args:
+        path: the folder `tiny-imagenet-200`, a folder that holds it, a zip file of it, or a
+            folder that holds one or more such zip files.
+
+    Returns:
+        100,000 images of 64×64 (fewer where some are absent), classes in sorted folder order,
+        images of a class in plain string order of their names; grey ones have equal channels.
+
+    Raises:
+        UserError: nothing of the kind is there.
+    """
+    path = Path(path)
+    folder = _folder_in(path)
+    archives = [] if folder else _archives_in(path)
+    if not folder and not archives:
+        raise UserError(
+            f"{path}: no {FOLDER} folder and no tiny-imagenet zip file there; "
+            "give its place with --data, or leave --data out to download it"
+        )
+    if archives:  # known by its stamp, an archive need not even be opened
+        decoded = find_decoded(archive_stamp(archives), SIZE, "crop")
+        if decoded is not None:
+            return labelled(decoded, str(path), _titles(decoded.texts), below="images")
+    source: Source = (
+        FolderSource(folder, _is_training_image) if folder else ZipSource(archives, _is_training_image)
+    )
+    decoded = decode_all(source, SIZE, texts=("words.txt",))
+    return labelled(decoded, str(path), _titles(decoded.texts), below="images")
+
+
+def _is_training_image(name: str) -> bool:
+    parts = name.split("/")
+    return (
+        len(parts) >= 4
+        and parts[-4] == "train"
+        and parts[-2] == "images"
+        and parts[-1].endswith(".JPEG")
+    )
+
+
+def _folder_in(path: Path) -> Path | None:
+    for candidate in (path, path / FOLDER):
+        if (candidate / "train").is_dir():
+            return candidate
+    return None
+
+
+def _archives_in(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(path.glob("tiny-imagenet-200*.zip")) if path.is_dir() else []
+
+
+def _titles(texts: dict[str, str]) -> dict[str, str]:
+    """`words.txt`: a line a class, WordNet id and description with a tab between."""
+    titles = {}
+    for line in texts.get("words.txt", "").splitlines():
+        wnid, _, words = line.partition("\t")
+        titles[wnid.strip()] = words.strip()
+    return titles

@@ -1,0 +1,77 @@
+"""Cross-entropy, accuracy and top-5 accuracy of a classifier."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from neuralcodes.common.progress import progress
+from neuralcodes.training.batches import Batches
+
+TOP = 5
+EVALUATION_BATCH = 250
+
+
+@dataclass(frozen=True)
+class ClassifierScore:
+    """Means over images; cross-entropy in nats."""
+
+    cross_entropy: float
+    accuracy: float
+    top5_accuracy: float
+
+    def to_json(self) -> dict[str, float]:
+        """A JSON-ready form."""
+        return asdict(self)
+
+
+class Tally:
+    """Sums of loss and hits, kept on the device so that the loop need not wait for them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._count = 0
+
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add a batch: its mean loss, logits float k×classes, labels int64 k."""
+        with torch.no_grad():
+            count = len(labels)
+            best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
+            hits = best == labels[:, None]
+            batch = torch.stack([loss.detach() * count, hits[:, 0].sum(), hits.sum()])
+            self._sums += batch.double()
+            self._count += count
+
+    def score(self) -> ClassifierScore:
+        """The means so far."""
+        return ClassifierScore(*(self._sums / max(self._count, 1)).tolist())
+
+
+@torch.no_grad()
+def evaluate_classifier(
+    network: nn.Module, batches: Batches, what: str | None = None
+) -> ClassifierScore:
+    """Score `network` on all images, without dropout.
+
+    Args:
+        what: name for a progress bar; no bar without it.
+    """
+    was_training = network.training
+    network.eval()
+    labels = batches.labels()
+    tally = Tally(labels.device)
+    bar = progress(len(batches), what) if what else None
+    for rows in torch.arange(len(batches)).split(EVALUATION_BATCH):
+        with batches.runtime.autocast():
+            logits = network(batches.pixels(rows))
+        wanted = labels[rows.to(labels.device)]
+        tally.add(F.cross_entropy(logits.float(), wanted), logits.float(), wanted)
+        if bar is not None:
+            bar.update(len(rows))
+    if bar is not None:
+        bar.close()
+    network.train(was_training)
+    return tally.score()
