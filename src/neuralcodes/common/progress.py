@@ -17,6 +17,7 @@ def progress(total: int, what: str, unit: str = "image") -> tqdm[Any]:
         unit=unit,
         unit_scale=total >= 10_000,
         mininterval=0.2 if terminal else 30.0,
+        maxinterval=10.0 if terminal else 60.0,
         dynamic_ncols=terminal,
         leave=terminal,
         file=sys.stderr,

@@ -1,0 +1,140 @@
+"""`CodeSpec`: the one value that says what a code is.
+
+Codes can be compared exactly if the fingerprints of their specs are equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neuralcodes.common.errors import UserError
+
+FORMAT = 1
+POOLINGS = ("flatten",)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an upright RGB image to the network's input.
+
+    Attributes:
+        size: height and width in pixels.
+        resize: "crop" or "squash" (see `neuralcodes.images.decode.Resize`).
+        mean, std: per-channel normalisation of pixels in [0, 1].
+    """
+
+    size: tuple[int, int]
+    resize: str = "crop"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class CodeSpec:
+    """What an image's code is.
+
+    Attributes:
+        name: the short form that people type, `NETWORK@LAYER…`; not part of the fingerprint.
+        network: name of the network's kind.
+        weights: hash of its weights.
+        layer: the module's own name of the layer (aliases are resolved).
+        pooling: how a convolutional map becomes a vector.
+        transforms: hashes of the fitted transforms, in the order they are applied.
+        precision: of the network's products, "fp32" or "bf16".
+        preprocessing: how an image becomes the network's input.
+        dims: length of a code.
+    """
+
+    name: str
+    network: str
+    weights: str
+    layer: str
+    pooling: str
+    transforms: tuple[str, ...]
+    precision: str
+    preprocessing: Preprocessing
+    dims: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready form, with the fingerprint for whoever reads it without us."""
+        return {"format": FORMAT, **asdict(self), "fingerprint": self.fingerprint()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> CodeSpec:
+        """Read what `to_json` wrote.
+
+        Raises:
+            UserError: written by another format, or changed since.
+        """
+        if value.get("format") != FORMAT:
+            raise UserError(
+                f"a code of format {value.get('format')!r}; this version reads {FORMAT}: "
+                "make the codes again"
+            )
+        fields = {k: v for k, v in value.items() if k not in ("format", "fingerprint")}
+        pre = fields["preprocessing"]
+        fields["preprocessing"] = Preprocessing(
+            tuple(pre["size"]), pre["resize"], tuple(pre["mean"]), tuple(pre["std"])
+        )
+        fields["transforms"] = tuple(fields["transforms"])
+        spec = cls(**fields)
+        if spec.fingerprint() != value["fingerprint"]:
+            raise UserError(f"the code {spec.name} was changed by hand; make the codes again")
+        return spec
+
+    def fingerprint(self) -> str:
+        """16 hex digits over everything but the name."""
+        facts = asdict(self)
+        del facts["name"]
+        text = json.dumps({"format": FORMAT, **facts}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def require_same(self, other: CodeSpec) -> None:
+        """Refuse to compare codes of different specs.
+
+        Raises:
+            UserError: the fingerprints differ; the message names both codes and what differs.
+        """
+        if self.fingerprint() == other.fingerprint():
+            return
+        mine, theirs = asdict(self), asdict(other)
+        differing = [key for key in mine if key != "name" and mine[key] != theirs[key]]
+        raise UserError(
+            f"codes of {self.name} ({self.fingerprint()}) and {other.name} "
+            f"({other.fingerprint()}) cannot be compared: {', '.join(differing)} differ"
+        )
+
+
+@dataclass(frozen=True)
+class CodeRequest:
+    """A code as people write it, before a network is opened: `NETWORK[@LAYER[/POOLING][/T…]]`."""
+
+    network: str
+    layer: str | None
+    pooling: str | None
+    transforms: tuple[str, ...]
+
+
+def parse_code(text: str) -> CodeRequest:
+    """Read the short form of a code.
+
+    >>> parse_code("runs/2026-11-24@L6")
+    CodeRequest(network='runs/2026-11-24', layer='L6', pooling=None, transforms=())
+    >>> parse_code("shipped").layer is None
+    True
+
+    Raises:
+        UserError: nothing before or behind the @.
+    """
+    network, at, rest = text.rpartition("@")
+    if not at:
+        network, rest = text, ""
+    parts = rest.split("/") if at else []
+    if not network or any(not part for part in parts) or (at and not parts):
+        raise UserError(f"--code {text!r}: write NETWORK or NETWORK@LAYER, for instance run@L6")
+    layer, *more = parts or [None]
+    pooling = more.pop(0) if more and more[0] in POOLINGS else None
+    return CodeRequest(network, layer, pooling, tuple(p for p in more if p is not None))

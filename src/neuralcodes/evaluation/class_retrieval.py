@@ -1,0 +1,68 @@
+"""The founding experiment's protocol: each image queries all others; relevant is its class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neuralcodes.codes.spec import CodeSpec
+from neuralcodes.codes.store import Codes
+from neuralcodes.evaluation.measures import (
+    average_precision,
+    precision_at,
+    precision_recall_curve,
+    recall_at,
+)
+from neuralcodes.evaluation.ranks import relevant_ranks
+from neuralcodes.evaluation.relevance import ClassRelevance
+from neuralcodes.evaluation.score import Score
+from neuralcodes.index.exact import search_exact
+from neuralcodes.index.ranking import Ranking
+
+CUT_OFFS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+@dataclass(frozen=True)
+class ClassRetrieval:
+    """What one code reached.
+
+    Attributes:
+        spec: the code.
+        average_precision: per query; its mean is mAP.
+        precision: mean interpolated precision at recall 0, 0.01 … 1, float64 101.
+        precision_at, recall_at: means by cut-off.
+        neighbours: the nearest images of the first queries.
+    """
+
+    spec: CodeSpec
+    average_precision: Score
+    precision: npt.NDArray[np.float64]
+    precision_at: dict[int, float]
+    recall_at: dict[int, float]
+    neighbours: Ranking
+
+
+def evaluate_class_retrieval(
+    codes: Codes, labels: npt.NDArray[np.int64], shown_queries: int = 10, shown: int = 5
+) -> ClassRetrieval:
+    """Judge codes by class.
+
+    Args:
+        codes: of n images.
+        labels: int64 n, their classes.
+        shown_queries: of how many first queries to keep the nearest images.
+        shown: how many nearest images to keep of each.
+    """
+    ranks = relevant_ranks(codes.values, codes.values, ClassRelevance.among(labels))
+    cut_offs = [k for k in CUT_OFFS if k < len(codes)]
+    first = np.arange(min(shown_queries, len(codes)))
+    return ClassRetrieval(
+        spec=codes.spec,
+        average_precision=Score("average precision", average_precision(ranks)),
+        precision=precision_recall_curve(ranks),
+        precision_at={k: Score("", precision_at(ranks, k)).mean for k in cut_offs},
+        recall_at={k: Score("", recall_at(ranks, k)).mean for k in cut_offs},
+        neighbours=search_exact(codes.values[first], codes.values, shown, exclude=first),
+    )

@@ -1,0 +1,21 @@
+"""`Ranking`: for each query the database rows in order of distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The k nearest database rows of q queries, nearest first; ties stand in order of rows.
+
+    Attributes:
+        rows: int64 q×k; -1 where a query has fewer than k candidates.
+        distances: Euclidean, float32 q×k; infinite where the row is -1.
+    """
+
+    rows: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.float32]
