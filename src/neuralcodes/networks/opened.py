@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from neuralcodes.common.errors import UserError
-from neuralcodes.common.files import atomic_write
 from neuralcodes.networks.registry import NetworkKind, get_network, network_names
-from neuralcodes.networks.weights import load_weights, weights_hash
+from neuralcodes.networks.weights import load_weights, save_tensors, weights_hash
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -46,14 +44,12 @@ class OpenNetwork:
 
 def save_network(path: Path, network: OpenNetwork) -> None:
     """Write the weights with a header that says what they are of, atomically."""
-    state = {n: t.detach().cpu().contiguous() for n, t in network.module.state_dict().items()}
     about = {
         "network": network.kind.name,
         "classes": str(network.classes),
         "weights_hash": network.weights,
     }
-    with atomic_write(path) as file:
-        file.write(save(state, metadata=about))
+    save_tensors(path, network.module.state_dict(), about)
 
 
 def open_network(name: str) -> OpenNetwork:
@@ -77,7 +73,7 @@ def open_network(name: str) -> OpenNetwork:
             about = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file}: not a whole safetensors file ({error})") from None
-    if "network" not in about:
+    if not {"network", "classes", "weights_hash"} <= set(about):
         raise UserError(f"{file}: does not say which network it is of; save it with neuralcodes")
     kind, classes = get_network(about["network"]), int(about["classes"])
     module = kind.build(classes)

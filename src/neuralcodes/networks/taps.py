@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,14 +11,22 @@ from torch import nn
 
 from neuralcodes.common.errors import UserError
 
+SHOWN = 40  # layers that an error names
 
-class _DeepestReached(Exception):
-    """Ends a forward pass once every asked-for layer has been seen. Never leaves this file."""
+
+class _DeepestReached(BaseException):
+    """Ends a forward pass once every asked-for layer has been seen. Never leaves this file.
+
+    Not an `Exception`, so that a network which catches those lets it through.
+    """
 
 
 def layer_names(network: nn.Module) -> list[str]:
-    """Names of all layers that can be tapped, in the order of definition."""
-    return [name for name, _ in network.named_modules() if name]
+    """Names of all layers that can be tapped, in the order of definition.
+
+    A module that is registered in two places has both names.
+    """
+    return [name for name, _ in network.named_modules(remove_duplicate=False) if name]
 
 
 def resolve_layer(network: nn.Module, layer: str, aliases: Mapping[str, str]) -> str:
@@ -30,7 +39,9 @@ def resolve_layer(network: nn.Module, layer: str, aliases: Mapping[str, str]) ->
     names = layer_names(network)
     if name not in names:
         known = list(aliases) + names
-        shown = ", ".join(known[:40]) + (", …" if len(known) > 40 else "")
+        shown = ", ".join(known[:SHOWN])
+        if len(known) > SHOWN:
+            shown += f" and {len(known) - SHOWN} more (see `neuralcodes layers`)"
         raise UserError(f"unknown layer {layer!r}; there are: {shown}")
     return name
 
@@ -43,11 +54,15 @@ class Tap:
         layers: names as in `named_modules()`.
 
     The pass stops at the deepest asked-for layer. A layer that runs several times in one pass
-    gives its first output; one that returns a tuple or a mapping gives its first tensor.
+    gives its first output; one that returns a tuple or a mapping gives its first tensor. Several
+    threads may run taps of one network at the same time.
+
+    Raises:
+        KeyError: the network has no layer of that name (see `resolve_layer`).
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
-        modules = dict(network.named_modules())
+        modules = dict(network.named_modules(remove_duplicate=False))
         self.network = network
         self.layers = tuple(layers)
         self._modules = {name: modules[name] for name in self.layers}
@@ -56,19 +71,27 @@ class Tap:
         """The layers' outputs by name, each with the batch in its first dimension.
 
         Raises:
-            RuntimeError: a layer did not run in this pass.
+            UserError: a layer did not run in this pass, or gave no tensor.
         """
         seen: dict[str, torch.Tensor] = {}
+        # hooks sit on the shared module, so another thread's pass calls ours as well
+        thread = threading.get_ident()
 
         def watch(name: str) -> Any:
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-                if name in seen:
+                if name in seen or threading.get_ident() != thread:
                     return
-                seen[name] = _first_tensor(output)
+                value = first_tensor(output)
+                if value is None:
+                    raise UserError(
+                        f"layer {name!r} gives a {type(output).__name__} without a tensor; "
+                        "choose another"
+                    )
+                seen[name] = value
                 if len(seen) == len(self._modules):
                     raise _DeepestReached
                 # the pass goes on, and a later layer (ReLU) may write into this output
-                seen[name] = seen[name].clone()
+                seen[name] = value.clone()
 
             return hook
 
@@ -84,15 +107,15 @@ class Tap:
                 handle.remove()
         absent = [name for name in self.layers if name not in seen]
         if absent:
-            raise RuntimeError(f"layer {absent[0]} did not run in this forward pass")
+            raise UserError(f"layer {absent[0]!r} does not run in a forward pass; choose another")
         return {name: seen[name] for name in self.layers}
 
 
-def _first_tensor(output: Any) -> torch.Tensor:
+def first_tensor(output: Any) -> torch.Tensor | None:
+    """A layer's output, or the first tensor in the tuple, list or mapping that it gave."""
     if isinstance(output, torch.Tensor):
         return output
     parts = output.values() if isinstance(output, Mapping) else output
-    for part in parts:
-        if isinstance(part, torch.Tensor):
-            return part
-    raise TypeError(f"a layer's output of type {type(output).__name__} holds no tensor")
+    if isinstance(parts, str) or not hasattr(parts, "__iter__"):
+        return None
+    return next((part for part in parts if isinstance(part, torch.Tensor)), None)

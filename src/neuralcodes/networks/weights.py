@@ -21,21 +21,37 @@ def weights_hash(state: Tensors) -> str:
     """sha256 over names, shapes, types and values, in the order of names; 32 hex digits."""
     digest = hashlib.sha256()
     for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
+        tensor = _plain(state[name])
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
 
 
-def save_tensors(path: Path, state: Tensors) -> None:
-    """Write named tensors as safetensors, atomically, in plain row-major layout."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+def save_tensors(path: Path, state: Tensors, about: dict[str, str] | None = None) -> None:
+    """Write named tensors as safetensors, atomically, in plain row-major layout.
+
+    Args:
+        about: texts for the file's header.
+
+    Raises:
+        UserError: full disk, no right to write, read-only file system.
+    """
+    plain: dict[str, torch.Tensor] = {}
+    stored: set[int] = set()
+    for name, tensor in state.items():
+        value = _plain(tensor)
+        # safetensors refuses tensors that share memory (tied weights): store each one whole
+        place = value.untyped_storage().data_ptr()
+        plain[name] = value.clone() if place in stored else value
+        stored.add(place)
+    # in memory first: save_file wraps a full disk in an error of its own and makes 0600 files
+    content = save(plain, metadata=about)
     with atomic_write(path) as file:
-        file.write(save(plain))
+        file.write(content)
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file.
+    """Read a safetensors file, onto the CPU.
 
     Raises:
         UserError: absent, damaged or not a safetensors file.
@@ -55,7 +71,7 @@ def load_weights(network: nn.Module, path: Path, what: str) -> None:
         what: the network's name, for the message.
 
     Raises:
-        UserError: the file's tensors are not this network's.
+        UserError: the file is absent or damaged, or its tensors are not this network's.
     """
     state = load_tensors(path)
     own = network.state_dict()
@@ -69,3 +85,7 @@ def load_weights(network: nn.Module, path: Path, what: str) -> None:
             + ("is absent" if absent else "is unknown" if extra else "has another shape")
         )
     network.load_state_dict(state)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous()

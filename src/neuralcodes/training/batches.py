@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import torch
 
 from neuralcodes.images.imageset import ImageSet
@@ -10,13 +13,14 @@ from neuralcodes.networks.registry import NetworkKind
 from neuralcodes.networks.runtime import Runtime
 
 GPU_SHARE = 0.5  # of the free GPU memory that the images may take
+MOVED_AT_ONCE = 4096  # images, on their way to the GPU
 
 
 class Batches:
     """An image set ready to be fed to a network.
 
     On a GPU with room the uint8 images are moved there once; otherwise each batch is gathered
-    from the memory map and sent over.
+    from the memory map and, for a GPU, sent over while the one before is computed.
     """
 
     def __init__(self, images: ImageSet, kind: NetworkKind, runtime: Runtime) -> None:
@@ -41,17 +45,67 @@ class Batches:
         return len(self) * height * width * 3 < GPU_SHARE * free
 
     def _move_all(self) -> torch.Tensor:
-        return torch.from_numpy(self.images.read(np.arange(len(self)))).to(self.runtime.device)
+        height, width = self.images.size
+        there = torch.empty(
+            (len(self), height, width, 3), dtype=torch.uint8, device=self.runtime.device
+        )
+        rows = torch.split(torch.arange(len(self)), MOVED_AT_ONCE)
+        for part, some in zip(torch.split(there, MOVED_AT_ONCE), rows, strict=True):
+            part.copy_(self._read(some))
+        return there
 
     def pixels(self, rows: torch.Tensor) -> torch.Tensor:
         """Images of these rows (int64 k) as float32 k×3×H×W on the device, channels last."""
         if self._resident is not None:
-            raw = self._resident[rows.to(self.runtime.device)]
-        else:
-            raw = torch.from_numpy(self.images.read(rows.numpy())).to(self.runtime.device)
-        values = raw.permute(0, 3, 1, 2).float()  # k×H×W×3 seen as k×3×H×W is channels last
-        return values.div_(255.0) if self._plain else values * self._scale + self._shift
+            return self._normalise(self._resident[rows.to(self.runtime.device)])
+        return self._normalise(self._read(rows))
 
     def labels(self) -> torch.Tensor:
         """All labels, int64 n, on the device."""
         return torch.from_numpy(self.images.label_array()).to(self.runtime.device)
+
+    def stream(self, order: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pixels (as `pixels` gives them) and labels (int64) of `order`, `size` rows at a time.
+
+        Args:
+            order: rows, int64, on the CPU.
+        """
+        # All rows cross over once: a copy for each batch would make the host wait for the GPU.
+        there = order.to(self.runtime.device)
+        wanted = torch.split(self.labels()[there], size)
+        if self._resident is not None:
+            raw: Iterable[torch.Tensor] = (
+                self._resident[rows] for rows in torch.split(there, size)
+            )
+        elif self.runtime.device.type == "cuda":
+            raw = read_ahead(self._read_pinned, torch.split(order, size))
+        else:
+            raw = map(self._read, torch.split(order, size))
+        for pixels, labels in zip(raw, wanted, strict=True):
+            yield self._normalise(pixels), labels
+
+    def _read(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.images.read(rows.cpu().numpy()))
+
+    def _read_pinned(self, rows: torch.Tensor) -> torch.Tensor:
+        """In memory from which a GPU copies without the host's waiting."""
+        return self._read(rows).pin_memory()
+
+    def _normalise(self, raw: torch.Tensor) -> torch.Tensor:
+        raw = raw.to(self.runtime.device, non_blocking=True)
+        values = raw.permute(0, 3, 1, 2).float()  # k×H×W×3 seen as k×3×H×W is channels last
+        return values.div_(255.0) if self._plain else values * self._scale + self._shift
+
+
+def read_ahead(
+    read: Callable[[torch.Tensor], torch.Tensor], parts: Iterable[torch.Tensor], ahead: int = 2
+) -> Iterator[torch.Tensor]:
+    """`read` of each part, in order, with up to `ahead` parts read beforehand in a thread."""
+    waiting: deque[Future[torch.Tensor]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        for part in parts:
+            waiting.append(pool.submit(read, part))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neuralcodes.common.progress import progress
+from neuralcodes.networks.runtime import evaluating
 from neuralcodes.training.batches import Batches
 
 TOP = 5
@@ -46,11 +48,10 @@ class Tally:
             self._count += count
 
     def score(self) -> ClassifierScore:
-        """The means so far."""
+        """The means so far. Waits for the device."""
         return ClassifierScore(*(self._sums / max(self._count, 1)).tolist())
 
 
-@torch.no_grad()
 def evaluate_classifier(
     network: nn.Module, batches: Batches, what: str | None = None
 ) -> ClassifierScore:
@@ -59,19 +60,15 @@ def evaluate_classifier(
     Args:
         what: name for a progress bar; no bar without it.
     """
-    was_training = network.training
-    network.eval()
-    labels = batches.labels()
-    tally = Tally(labels.device)
-    bar = progress(len(batches), what) if what else None
-    for rows in torch.arange(len(batches)).split(EVALUATION_BATCH):
-        with batches.runtime.autocast():
-            logits = network(batches.pixels(rows))
-        wanted = labels[rows.to(labels.device)]
-        tally.add(F.cross_entropy(logits.float(), wanted), logits.float(), wanted)
-        if bar is not None:
-            bar.update(len(rows))
-    if bar is not None:
-        bar.close()
-    network.train(was_training)
+    tally = Tally(batches.runtime.device)
+    with (
+        evaluating(network),
+        progress(len(batches), what) if what else nullcontext() as bar,
+    ):
+        for pixels, labels in batches.stream(torch.arange(len(batches)), EVALUATION_BATCH):
+            with batches.runtime.autocast():
+                logits = network(pixels).float()
+            tally.add(F.cross_entropy(logits, labels), logits, labels)
+            if bar is not None:
+                bar.update(len(labels))
     return tally.score()

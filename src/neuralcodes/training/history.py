@@ -7,6 +7,7 @@ import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import write_text
 
 
@@ -32,7 +33,11 @@ History = list[Epoch]
 
 
 def write_history(path: Path, history: History) -> None:
-    """Write as CSV with a header, atomically."""
+    """Write as CSV with a header, atomically. No digit of a number is lost.
+
+    Raises:
+        UserError: full disk or no right to write.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
     writer.writeheader()
@@ -42,15 +47,28 @@ def write_history(path: Path, history: History) -> None:
 
 
 def read_history(path: Path) -> History:
-    """Read what `write_history` wrote."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            Epoch(**{key: int(v) if key == "epoch" else float(v) for key, v in row.items()})
-            for row in csv.DictReader(file)
-        ]
+    """Read what `write_history` wrote.
+
+    Raises:
+        UserError: it is absent, or not such a file.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [
+                Epoch(epoch=int(row.pop("epoch")), **{key: float(v) for key, v in row.items()})
+                for row in csv.DictReader(file)
+            ]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a training history ({error})") from None
+
+
+def best_epoch(history: History) -> int:
+    """Number of the epoch with the lowest validation loss, the first of equals."""
+    return min(history, key=lambda entry: entry.val_loss).epoch
 
 
 def epochs_since_best(history: History) -> int:
     """Epochs in a row, up to the last, that brought no lower validation loss."""
-    best = min(range(len(history)), key=lambda i: history[i].val_loss)
-    return len(history) - 1 - best
+    return history[-1].epoch - best_epoch(history)

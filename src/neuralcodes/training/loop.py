@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +21,18 @@ from neuralcodes.networks.runtime import Runtime
 from neuralcodes.networks.weights import load_weights
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.checkpoint import (
+    check_checkpoint_room,
     checkpoint_of,
+    hold_checkpoints,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
 from neuralcodes.training.classification import ClassifierScore, Tally, evaluate_classifier
-from neuralcodes.training.history import Epoch, History, epochs_since_best
+from neuralcodes.training.history import Epoch, History, best_epoch, epochs_since_best
 from neuralcodes.training.recipe import Recipe
+
+SHOW_EVERY = 1.0  # seconds between two looks at the loss
 
 
 @dataclass(frozen=True)
@@ -55,18 +60,25 @@ def train(
     """Train `kind` on `train_images`, watching `val_images`.
 
     Every random draw of an epoch comes from the seed and the epoch's number, so that a run that
-    was killed and resumed gives the weights of an unbroken one.
+    was killed and resumed gives the weights of an unbroken one: to the bit on the same kind of
+    processor with the same number of threads.
 
     Args:
         classes: how many classes to tell apart; labels are below it.
         checkpoints: folder for one checkpoint an epoch.
-        resume: go on from the newest checkpoint there, if there is one.
-        after_epoch: called with the history after each epoch's checkpoint is on disk.
+        resume: go on from the newest checkpoint there, if there is one. The most epochs and the
+            patience may differ from the start's, everything else in the recipe must not.
+        after_epoch: called with the history after each epoch's checkpoint is on disk, and once
+            on resuming, since the run may have been killed between the two.
 
     Raises:
-        UserError: checkpoints are there and `resume` is off, or they are of another run; the loss
-            is no longer a number.
+        UserError: checkpoints are there and `resume` is off, or they are damaged or of another
+            run; another run is writing there; the disk is full; there are no images; the loss is
+            no longer a number.
+        ValueError: the images' size or labels do not fit the network.
     """
+    for images in (train_images, val_images):
+        _check_images(images, kind, classes)
     _seed(recipe.seed, 0)
     network = runtime.place(kind.build(classes))
     optimizer = make_optimizer(network, recipe)
@@ -78,34 +90,48 @@ def train(
         "precision": runtime.precision,
         **{k: v for k, v in recipe.to_json().items() if k not in ("max_epochs", "patience")},
     }
+    keep_best = recipe.keep == "best"
     history: History = []
-    newest = latest_checkpoint(checkpoints)
-    if newest is not None:
-        if not resume:
-            raise UserError(f"{checkpoints}: holds a started run; give --resume or another --out")
-        history = load_checkpoint(newest, network, optimizer, config)
-
-    train_batches = Batches(train_images, kind, runtime)
-    val_batches = Batches(val_images, kind, runtime)
-    while not (reason := stop_reason(history, recipe)):
-        number = len(history) + 1
-        start = time.perf_counter()
-        score = _run_epoch(network, optimizer, train_batches, recipe, number)
-        trained = time.perf_counter()
-        val = evaluate_classifier(network, val_batches)
-        history = [*history, _record(number, score, val, start, trained, len(train_batches))]
-        save_checkpoint(
-            checkpoints, network, optimizer, history, config, keep_best=recipe.keep == "best"
-        )
-        after_epoch(history)
-
-    kept = history[-1].epoch
-    if recipe.keep == "best":
-        kept = min(history, key=lambda epoch: epoch.val_loss).epoch
+    with hold_checkpoints(checkpoints):
+        newest = latest_checkpoint(checkpoints)
+        if newest is not None:
+            if not resume:
+                raise UserError(
+                    f"{checkpoints}: holds a started run; give --resume or another --out"
+                )
+            history = load_checkpoint(newest, network, optimizer, config)
+            after_epoch(history)
+        if not stop_reason(history, recipe):
+            check_checkpoint_room(checkpoints, optimizer, keep_best)
+            forward = runtime.training_forward(network)
+            train_batches = Batches(train_images, kind, runtime)
+            val_batches = Batches(val_images, kind, runtime)
+        while not (reason := stop_reason(history, recipe)):
+            number = len(history) + 1
+            start = time.perf_counter()
+            score = _run_epoch(network, forward, optimizer, train_batches, recipe, number)
+            trained = time.perf_counter()
+            val = evaluate_classifier(network, val_batches)
+            _check_number(val, number)
+            history = [*history, _record(number, score, val, start, trained, len(train_batches))]
+            save_checkpoint(checkpoints, network, optimizer, history, config, keep_best)
+            after_epoch(history)
+        kept = best_epoch(history) if keep_best else history[-1].epoch
         if kept != history[-1].epoch:
             best = checkpoint_of(checkpoints, kept) / "weights.safetensors"
             load_weights(network, best, kind.name)
     return Trained(network.eval(), history, kept, reason)
+
+
+def _check_images(images: ImageSet, kind: NetworkKind, classes: int) -> None:
+    if not len(images):
+        raise UserError(f"{images.source}: no images to train on or to validate with")
+    if images.size != kind.input_size:
+        raise ValueError(f"{images.source}: images of {images.size}, not {kind.input_size}")
+    labels = images.label_array()
+    # on a GPU a label out of range would end the whole process
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"{images.source}: labels up to {labels.max()}, but {classes} classes")
 
 
 def stop_reason(history: History, recipe: Recipe) -> str:
@@ -133,42 +159,48 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _run_epoch(
     network: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
     optimizer: torch.optim.Optimizer,
     batches: Batches,
     recipe: Recipe,
     number: int,
 ) -> ClassifierScore:
     order = torch.randperm(len(batches), generator=_seed(recipe.seed, number))
-    labels = batches.labels()
-    tally = Tally(labels.device)
+    tally = Tally(batches.runtime.device)
     network.train()
+    shown = time.perf_counter()
     with progress(len(batches), f"epoch {number}") as bar:
-        for step, rows in enumerate(order.split(recipe.batch_size)):
-            wanted = labels[rows.to(labels.device)]
+        for pixels, wanted in batches.stream(order, recipe.batch_size):
             optimizer.zero_grad(set_to_none=True)
             with batches.runtime.autocast():
-                logits = network(batches.pixels(rows))
+                logits = forward(pixels)
             loss = F.cross_entropy(logits.float(), wanted)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             tally.add(loss, logits, wanted)
-            bar.update(len(rows))
-            if step % 50 == 0:
-                _show(bar, tally, number)
+            bar.update(len(wanted))
+            # reading the tally waits for a GPU's queue to run empty, so not at every step
+            if time.perf_counter() - shown > SHOW_EVERY:
+                _show(bar, tally.score(), number)
+                shown = time.perf_counter()
     score = tally.score()
-    if score.cross_entropy != score.cross_entropy:
+    _check_number(score, number)
+    return score
+
+
+def _show(bar: Any, score: ClassifierScore, number: int) -> None:
+    _check_number(score, number)
+    bar.set_postfix(
+        {"loss": f"{score.cross_entropy:.3f}", "acc": f"{score.accuracy:.3f}"}, refresh=False
+    )
+
+
+def _check_number(score: ClassifierScore, number: int) -> None:
+    if not math.isfinite(score.cross_entropy):
         raise UserError(
             f"epoch {number}: the loss is no longer a number; try a lower --learning-rate "
             "or --precision fp32"
         )
-    return score
-
-
-def _show(bar: Any, tally: Tally, number: int) -> None:
-    score = tally.score()
-    bar.set_postfix(
-        {"loss": f"{score.cross_entropy:.3f}", "acc": f"{score.accuracy:.3f}"}, refresh=False
-    )
 
 
 def _seed(seed: int, epoch: int) -> torch.Generator:
