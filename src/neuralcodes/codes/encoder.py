@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from neuralcodes.codes.spec import POOLINGS, CodeRequest, CodeSpec, Preprocessing
-from neuralcodes.codes.store import Codes
+from neuralcodes.codes.store import Codes, load_codes, new_codes
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
 from neuralcodes.images.imageset import ImageSet, Pixels
@@ -84,11 +86,18 @@ class Encoder:
             codes[name] = torch.nn.functional.normalize(flat, dim=1).cpu().numpy()
         return [codes[name] for name in self._layers]
 
-    def encode_images(self, images: ImageSet, what: str = "codes") -> list[Codes]:
-        """Codes of a whole image set, in memory.
+    def encode_images(
+        self, images: ImageSet, folder: Path, names: Sequence[str] | None = None
+    ) -> list[Codes]:
+        """Codes of a whole image set, in memory-mapped files.
+
+        Args:
+            images: of the network's input size.
+            folder: where the files go, NAME.npy and NAME.json for each code.
+            names: of the files; the layers' when None.
 
         Raises:
-            UserError: the images are not of the network's input size.
+            UserError: images of another size, full disk, no right to write.
         """
         if images.size != self.preprocessing.size:
             raise UserError(
@@ -96,18 +105,24 @@ class Encoder:
                 f"{self.network.name} takes {self.preprocessing.size[0]}×"
                 f"{self.preprocessing.size[1]}; read them at that size"
             )
-        arrays = [np.empty((len(images), spec.dims), np.float32) for spec in self.specs]
-        with progress(len(images), what) as bar:
+        keys = tuple(images.key(row) for row in range(len(images)))
+        paths = [folder / name for name in names or self.file_names()]
+        with ExitStack() as files, progress(len(images), "codes") as bar:
+            arrays = [
+                files.enter_context(new_codes(path, spec, keys, images.fingerprint()))
+                for path, spec in zip(paths, self.specs, strict=True)
+            ]
             for start in range(0, len(images), BATCH):
                 rows = np.arange(start, min(start + BATCH, len(images)))
                 for array, code in zip(arrays, self.encode(images.read(rows)), strict=True):
                     array[rows] = code
                 bar.update(len(rows))
-        keys = tuple(images.key(row) for row in range(len(images)))
-        return [
-            Codes(spec, array, keys, images.fingerprint())
-            for spec, array in zip(self.specs, arrays, strict=True)
-        ]
+            del arrays
+        return [load_codes(path) for path in paths]
+
+    def file_names(self) -> list[str]:
+        """What files of each code are called: what stands behind the @, with - for /."""
+        return [spec.name.rpartition("@")[2].replace("/", "-") for spec in self.specs]
 
 
 def _refuse_unknown(request: CodeRequest) -> None:

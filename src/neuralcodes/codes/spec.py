@@ -135,6 +135,6 @@ def parse_code(text: str) -> CodeRequest:
     parts = rest.split("/") if at else []
     if not network or any(not part for part in parts) or (at and not parts):
         raise UserError(f"--code {text!r}: write NETWORK or NETWORK@LAYER, for instance run@L6")
-    layer, *more = parts or [None]
-    pooling = more.pop(0) if more and more[0] in POOLINGS else None
-    return CodeRequest(network, layer, pooling, tuple(p for p in more if p is not None))
+    layer = parts.pop(0) if parts else None
+    pooling = parts.pop(0) if parts and parts[0] in POOLINGS else None
+    return CodeRequest(network, layer, pooling, tuple(parts))

@@ -6,6 +6,9 @@ NAME.json means that NAME.npy is whole.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import numpy.typing as npt
 
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.common.errors import UserError
-from neuralcodes.common.files import atomic_write, read_json, write_json
+from neuralcodes.common.files import check_room, explain_os_errors, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -37,24 +40,49 @@ class Codes:
         return len(self.values)
 
 
-def save_codes(path: Path, codes: Codes) -> None:
-    """Write `path`.npy and `path`.json, each atomically.
+def save_codes(path: Path, codes: Codes) -> Codes:
+    """Write codes at hand as `path`.npy and `path`.json; gives them memory-mapped.
 
     Raises:
         UserError: full disk or no right to write.
     """
-    manifest, array = path.with_name(path.name + ".json"), path.with_name(path.name + ".npy")
-    manifest.unlink(missing_ok=True)  # it speaks of the older codes
-    with atomic_write(array) as file:
-        np.save(file, codes.values, allow_pickle=False)
+    with new_codes(path, codes.spec, codes.keys, codes.images) as values:
+        values[:] = codes.values
+    return load_codes(path)
+
+
+@contextmanager
+def new_codes(
+    path: Path, spec: CodeSpec, keys: tuple[str, ...], images: str
+) -> Iterator[npt.NDArray[np.float32]]:
+    """A memory-mapped float32 n×d array to be filled, which becomes `path`.npy when it is whole.
+
+    Raises:
+        UserError: full disk or no right to write.
+    """
+    manifest, array = _files(path)
+    work = array.with_name(f".{array.name}.{os.getpid()}")
+    shape = (len(keys), spec.dims)
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_room(path.parent, shape[0] * shape[1] * 4, "codes", "choose another --out")
+        try:
+            values = np.lib.format.open_memmap(work, mode="w+", dtype=np.float32, shape=shape)
+            yield values
+            values.flush()
+            del values
+            manifest.unlink(missing_ok=True)  # it speaks of the older codes
+            work.replace(array)
+        finally:
+            work.unlink(missing_ok=True)
     write_json(
         manifest,
         {
-            "code": codes.spec.to_json(),
-            "count": len(codes),
-            "dtype": str(codes.values.dtype),
-            "images": codes.images,
-            "keys": list(codes.keys),
+            "code": spec.to_json(),
+            "count": len(keys),
+            "dtype": "float32",
+            "images": images,
+            "keys": list(keys),
         },
     )
 
@@ -66,7 +94,7 @@ def load_codes(path: Path) -> Codes:
         UserError: absent, unfinished, or the two files do not belong together.
     """
     base = path.with_suffix("") if path.suffix in (".npy", ".json") else path
-    manifest, array = base.with_name(base.name + ".json"), base.with_name(base.name + ".npy")
+    manifest, array = _files(base)
     facts = read_json(manifest)
     spec = CodeSpec.from_json(facts["code"])
     try:
@@ -74,5 +102,11 @@ def load_codes(path: Path) -> Codes:
     except (OSError, ValueError) as error:
         raise UserError(f"{array}: cannot be read ({error}); extract the codes again") from None
     if values.shape != (facts["count"], spec.dims) or str(values.dtype) != facts["dtype"]:
-        raise UserError(f"{array}: not the codes that {manifest.name} describes; extract them again")
+        raise UserError(
+            f"{array}: not the codes that {manifest.name} describes; extract them again"
+        )
     return Codes(spec, values, tuple(facts["keys"]), facts["images"])
+
+
+def _files(path: Path) -> tuple[Path, Path]:
+    return path.with_name(path.name + ".json"), path.with_name(path.name + ".npy")

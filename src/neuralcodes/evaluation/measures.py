@@ -55,7 +55,7 @@ def precision_recall_curve(ranks: RelevantRanks) -> Values:
     total = np.zeros(len(RECALL_LEVELS))
     judged = np.flatnonzero(ranks.counts)
     for query in judged:
-        places = ranks.of(query)
+        places = ranks.of(int(query))
         found = np.arange(1, len(places) + 1)
         best = np.maximum.accumulate((found / places)[::-1])[::-1]
         # the first relevant row that brings recall to at least the level

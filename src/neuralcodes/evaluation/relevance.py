@@ -15,10 +15,12 @@ class Relevance(Protocol):
     """What is relevant to each of `queries` queries among `database` rows."""
 
     @property
-    def queries(self) -> int: ...
+    def queries(self) -> int:
+        """Number of queries."""
 
     @property
-    def database(self) -> int: ...
+    def database(self) -> int:
+        """Number of database rows."""
 
     def relevant(self, block: slice) -> Mask:
         """bool k×n for the queries of this block."""

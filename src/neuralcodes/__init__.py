@@ -1,0 +1,71 @@
+"""neuralcodes: image retrieval with neural codes.
+
+Folders in the order that data takes: images → networks → training → codes → index → evaluation →
+reports → experiments → cli. Each imports only from those before it; `common` serves all.
+
+`import neuralcodes` is fast: torch and the rest load when something that needs them is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuralcodes.codes.encoder import Encoder as Encoder
+    from neuralcodes.codes.spec import CodeSpec as CodeSpec
+    from neuralcodes.codes.spec import parse_code as parse_code
+    from neuralcodes.codes.store import Codes as Codes
+    from neuralcodes.codes.store import load_codes as load_codes
+    from neuralcodes.codes.store import save_codes as save_codes
+    from neuralcodes.common.errors import UserError as UserError
+    from neuralcodes.evaluation.class_retrieval import (
+        evaluate_class_retrieval as evaluate_class_retrieval,
+    )
+    from neuralcodes.images.classfolders import class_folders as class_folders
+    from neuralcodes.images.digits import digits as digits
+    from neuralcodes.images.imageset import ImageSet as ImageSet
+    from neuralcodes.images.splits import reference_split as reference_split
+    from neuralcodes.images.tinyimagenet import tiny_imagenet as tiny_imagenet
+    from neuralcodes.index.exact import search_exact as search_exact
+    from neuralcodes.networks.opened import open_network as open_network
+    from neuralcodes.networks.registry import get_network as get_network
+    from neuralcodes.networks.runtime import choose_runtime as choose_runtime
+    from neuralcodes.training.loop import train as train
+    from neuralcodes.training.recipe import Recipe as Recipe
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CodeSpec": "codes.spec",
+    "Codes": "codes.store",
+    "Encoder": "codes.encoder",
+    "ImageSet": "images.imageset",
+    "Recipe": "training.recipe",
+    "UserError": "common.errors",
+    "choose_runtime": "networks.runtime",
+    "class_folders": "images.classfolders",
+    "digits": "images.digits",
+    "evaluate_class_retrieval": "evaluation.class_retrieval",
+    "get_network": "networks.registry",
+    "load_codes": "codes.store",
+    "open_network": "networks.opened",
+    "parse_code": "codes.spec",
+    "reference_split": "images.splits",
+    "save_codes": "codes.store",
+    "search_exact": "index.exact",
+    "tiny_imagenet": "images.tinyimagenet",
+    "train": "training.loop",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'neuralcodes' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"neuralcodes.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m neuralcodes`."""
+
+from neuralcodes.cli.main import main
+
+main()

@@ -1,0 +1,53 @@
+"""The `neuralcodes` command: gathers the verbs and turns user errors into one line, status 2."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import neuralcodes
+from neuralcodes.cli import demo, evaluate, extract, layers, report, reproduce, train
+from neuralcodes.common.errors import UserError
+
+app = typer.Typer(
+    help="Image retrieval with neural codes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (demo, reproduce, train, evaluate, extract, report, layers):
+    app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"neuralcodes {neuralcodes.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 2 a user can mend it, 130 interrupted."""
+    try:
+        app()
+    except UserError as error:
+        _leave(f"neuralcodes: {error}", 2)
+    except MemoryError:
+        _leave("neuralcodes: not enough memory; close other programs or use fewer images", 2)
+    except KeyboardInterrupt:
+        _leave("neuralcodes: interrupted; what was finished is kept", 130)
+
+
+def _leave(line: str, status: int) -> None:
+    print(" ".join(line.split()), file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,214 @@
+"""The founding experiment: train, evaluate the classifier and the codes, report.
+
+Its parts run one by one (`train_run`, `evaluate_run`, `report_run`) or all (`reproduce`); each
+leaves its results in the run folder, where the next finds them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuralcodes.codes.encoder import Encoder
+from neuralcodes.codes.spec import parse_code
+from neuralcodes.common.errors import UserError
+from neuralcodes.common.files import read_json, write_json
+from neuralcodes.evaluation.class_retrieval import ClassRetrieval, evaluate_class_retrieval
+from neuralcodes.evaluation.stored import load_retrieval, save_retrieval
+from neuralcodes.experiments.configuration import Configuration, Prepared, describe, prepare
+from neuralcodes.experiments.runfolder import RunFolder
+from neuralcodes.networks.opened import OpenNetwork, open_network, save_network
+from neuralcodes.networks.registry import get_network
+from neuralcodes.networks.runtime import Runtime, choose_runtime
+from neuralcodes.networks.summary import layer_table
+from neuralcodes.reports.content import Comparison, RunContent
+from neuralcodes.reports.page import write_report
+from neuralcodes.training.batches import Batches
+from neuralcodes.training.classification import ClassifierScore, evaluate_classifier
+from neuralcodes.training.history import read_history, write_history
+from neuralcodes.training.loop import train
+
+CLASSIFIED = ("train", "val", "test")
+
+REFERENCE = Comparison(
+    name="founding experiment",
+    test_accuracy=0.33,
+    test_top5=0.60,
+    mean_average_precision={"L5": 0.292, "L6": 0.322, "L7": 0.346},
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run's results: the classifier's by split, the codes' by layer."""
+
+    classification: dict[str, ClassifierScore]
+    retrievals: dict[str, ClassRetrieval]
+
+
+def reproduce(configuration: Configuration, out: Path, resume: bool = False) -> RunFolder:
+    """Run the whole experiment into the folder `out`.
+
+    Raises:
+        UserError: whatever a user can mend (images, options, disk).
+    """
+    prepared = prepare(configuration)
+    run = train_run(configuration, prepared, out, resume)
+    evaluate_run(run, prepared, configuration.device)
+    report_run(run, prepared)
+    return run
+
+
+def train_run(
+    configuration: Configuration, prepared: Prepared, out: Path, resume: bool = False
+) -> RunFolder:
+    """Train, and leave configuration, history and weights in the run folder."""
+    run = RunFolder(out)
+    runtime = choose_runtime(configuration.device, configuration.precision)
+    run.write_config(describe(prepared, configuration, runtime), resume)
+    run.metrics_file.unlink(missing_ok=True)  # until the run is whole again
+    kind = get_network(configuration.network)
+    trained = train(
+        kind,
+        prepared.train_classes,
+        prepared.split.train,
+        prepared.split.val,
+        configuration.recipe,
+        runtime,
+        run.checkpoints,
+        resume=resume,
+        after_epoch=lambda history: write_history(run.history_file, history),
+    )
+    network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)
+    save_network(run.weights_file, network)
+    write_json(
+        run.training_file,
+        {
+            "epochs": len(trained.history),
+            "kept_epoch": trained.kept_epoch,
+            "stopped_because": trained.stopped_because,
+            "weights": network.weights,
+        },
+    )
+    return run
+
+
+def evaluate_run(
+    run: RunFolder, prepared: Prepared, device: str = "auto", precision: str = "fp32"
+) -> Evaluation:
+    """Score classifier and codes of a trained run; `metrics.json` is written last."""
+    _require_same_images(run, prepared)
+    run.metrics_file.unlink(missing_ok=True)
+    runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
+    network = open_network(str(run.path))
+    classification = _score_classifier(network, prepared, runtime)
+    retrievals = _score_codes(run, network, prepared, runtime)
+    evaluation = Evaluation(classification, retrievals)
+    write_json(run.metrics_file, _metrics(run, evaluation))
+    return evaluation
+
+
+def report_run(run: RunFolder, prepared: Prepared) -> Path:
+    """Make the report page and its figures from what the run folder holds."""
+    _require_same_images(run, prepared)
+    if not run.metrics_file.is_file():
+        raise UserError(f"{run.path}: not evaluated yet; run: neuralcodes evaluate {run.path}")
+    config, metrics = run.read_config(), read_json(run.metrics_file)
+    kind = get_network(config["network"])
+    ended = read_json(run.training_file)
+    content = RunContent(
+        config=config,
+        history=read_history(run.history_file),
+        stopped_because=ended["stopped_because"],
+        kept_epoch=ended["kept_epoch"],
+        classification={n: ClassifierScore(**v) for n, v in metrics["splits"].items()},
+        retrievals={layer: load_retrieval(run.retrieval(layer)) for layer in metrics["map"]},
+        split=prepared.split,
+        layers=layer_table(kind.build(config["train_classes"]), kind.input_size, kind.layers),
+        comparison=_comparison(config),
+    )
+    return write_report(run.path, content)
+
+
+def _comparison(config: dict[str, Any]) -> Comparison | None:
+    """The reference figures, for a run on the reference's own images and network."""
+    whole = config["images"]["kind"] == "tiny-imagenet" and config["images"]["classes"] == 200
+    return REFERENCE if whole and config["network"] == "reference" else None
+
+
+def _score_classifier(
+    network: OpenNetwork, prepared: Prepared, runtime: Runtime
+) -> dict[str, ClassifierScore]:
+    module = runtime.place(network.module)
+    parts = prepared.split.named()
+    return {
+        name: evaluate_classifier(module, Batches(parts[name], network.kind, runtime), name)
+        for name in CLASSIFIED
+    }
+
+
+def _score_codes(
+    run: RunFolder, network: OpenNetwork, prepared: Prepared, runtime: Runtime
+) -> dict[str, ClassRetrieval]:
+    ood = prepared.split.ood
+    layers = list(network.kind.layers)
+    requests = [parse_code(f"{network.name}@{layer}") for layer in layers]
+    made = Encoder(network, requests, runtime).encode_images(ood, run.codes, layers)
+    found = {}
+    for layer, codes in zip(layers, made, strict=True):
+        found[layer] = evaluate_class_retrieval(codes, ood.label_array())
+        save_retrieval(run.retrieval(layer), found[layer], ood.fingerprint())
+    return found
+
+
+def _metrics(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
+    scores = {layer: r.average_precision for layer, r in evaluation.retrievals.items()}
+    intervals = {layer: score.interval() for layer, score in scores.items()}
+    ended = read_json(run.training_file)
+    return {
+        "splits": {name: score.to_json() for name, score in evaluation.classification.items()},
+        "map": {layer: _number(score.mean) for layer, score in scores.items()},
+        "map_low": {layer: _number(low) for layer, (low, _) in intervals.items()},
+        "map_high": {layer: _number(high) for layer, (_, high) in intervals.items()},
+        "codes": {layer: r.spec.to_json() for layer, r in evaluation.retrievals.items()},
+        "epochs": ended["epochs"],
+        "kept_epoch": ended["kept_epoch"],
+        "stopped_because": ended["stopped_because"],
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _require_same_images(run: RunFolder, prepared: Prepared) -> None:
+    if not run.weights_file.is_file():
+        run.read_config()
+        raise UserError(f"{run.path}: not trained yet; run: neuralcodes train --out {run.path}")
+    recorded = run.read_config()["images"]["fingerprint"]
+    if recorded != prepared.images.fingerprint():
+        raise UserError(
+            f"--data: not the images that {run.path} was trained on "
+            f"(they were {run.read_config()['images']['source']}); give their place"
+        )
+
+
+def reopen(path: Path, data: Path | None) -> tuple[RunFolder, Prepared]:
+    """A run folder and its images, split as they were when it was trained.
+
+    Raises:
+        UserError: not a run folder, or the images are not at hand.
+    """
+    run = RunFolder(path)
+    config = run.read_config()
+    images = config["images"]
+    configuration = Configuration(
+        data=data,
+        images=images["kind"],
+        classes=images["classes"],
+        train_classes=config["train_classes"],
+        network=config["network"],
+    )
+    return run, prepare(configuration)

@@ -1,0 +1,98 @@
+"""A run folder's files, their names and their order.
+
+`config.json` is written first; then come `checkpoints/`, `history.csv`, `weights.safetensors`,
+`training.json`, `codes/`, `retrieval/` and, last of the results, `metrics.json`: a folder that has
+it is a whole run. `figures/` and `report.html` are made from the results, at any time again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuralcodes.common.errors import UserError
+from neuralcodes.common.files import read_json, write_json
+from neuralcodes.networks.opened import WEIGHTS_FILE
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths below one run's folder."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """Everything that is needed to repeat the run."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """The run's figures; there only when the run is whole."""
+        return self.path / "metrics.json"
+
+    @property
+    def history_file(self) -> Path:
+        """Figures per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def weights_file(self) -> Path:
+        """The weights that are evaluated."""
+        return self.path / WEIGHTS_FILE
+
+    @property
+    def training_file(self) -> Path:
+        """How the training ended."""
+        return self.path / "training.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One checkpoint an epoch."""
+        return self.path / "checkpoints"
+
+    @property
+    def codes(self) -> Path:
+        """The out-of-domain images' codes, LAYER.npy and LAYER.json."""
+        return self.path / "codes"
+
+    def retrieval(self, layer: str) -> Path:
+        """What the codes of a layer reached."""
+        return self.path / "retrieval" / f"{layer}.json"
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration.
+
+        Raises:
+            UserError: not a run folder.
+        """
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such run folder")
+        if not self.config_file.is_file():
+            raise UserError(f"{self.path}: not a run folder (it has no config.json)")
+        config = read_json(self.config_file)
+        if not isinstance(config, dict):
+            raise UserError(f"{self.config_file}: not a run's configuration")
+        return config
+
+    def write_config(self, config: dict[str, Any], resume: bool) -> None:
+        """Write the configuration of a new run; a resumed one must have the same.
+
+        Raises:
+            UserError: the folder holds another run.
+        """
+        if self.config_file.is_file():
+            if not resume:
+                raise UserError(
+                    f"{self.path}: holds a run already; give --resume to go on with it or another "
+                    "--out"
+                )
+            old = self.read_config()
+            for key in ("images", "train_classes", "network"):
+                if old.get(key) != config[key]:
+                    raise UserError(
+                        f"{self.path}: that run has {key} {old.get(key)!r}, asked for "
+                        f"{config[key]!r}; give another --out"
+                    )
+        write_json(self.config_file, config)

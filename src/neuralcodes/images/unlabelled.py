@@ -1,0 +1,32 @@
+"""All images below a folder or in a zip file, without classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from neuralcodes.images.cache import decode_all
+from neuralcodes.images.classfolders import open_source
+from neuralcodes.images.decode import Resize
+from neuralcodes.images.imageset import ImageSet
+
+
+def all_images(path: Path, size: tuple[int, int], resize: Resize = "crop") -> ImageSet:
+    """Every readable image, in plain string order of relative names; others are in `bad`.
+
+    Raises:
+        UserError: no such folder or zip file, or no image in it.
+    """
+    source = open_source(path)
+    decoded = decode_all(source, size, resize)
+    return ImageSet(
+        pixels=decoded.pixels,
+        rows=np.arange(len(decoded.keys), dtype=np.int64),
+        keys=decoded.keys,
+        labels=None,
+        classes=(),
+        source=source.name,
+        content=decoded.content,
+        bad=decoded.bad,
+    )
