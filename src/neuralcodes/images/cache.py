@@ -4,32 +4,52 @@ Two keys are kept. The *content key* is the sha256 of all file names and checksu
 and manner of decoding: the same pictures have the same key whether they lie in a folder or in
 zip files. The *stamp* is cheap (places, sizes, times) and leads to the content key, so that
 opening an unchanged source reads no picture at all.
+
+The array is on disk: it takes the memory of what is being read, and the system takes that back
+when it wants it. Decoding holds a block and one image being decoded per core; see `BLOCK_BYTES`.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from neuralcodes.common.errors import UserError
-from neuralcodes.common.files import atomic_folder, explain_os_errors, read_json, write_json
-from neuralcodes.common.machine import cpu_count
-from neuralcodes.common.progress import progress
+from neuralcodes.common.files import (
+    atomic_folder,
+    check_room,
+    exclusive,
+    read_json,
+    write_json,
+)
+from neuralcodes.images.blocks import over_blocks
 from neuralcodes.images.decode import Resize, decode
 from neuralcodes.images.imageset import BadImage, Pixels
-from neuralcodes.images.sources import Source
+from neuralcodes.images.sources import UNREADABLE, Source
 
 FORMAT = 1  # raise when decoding changes, so that old caches are not taken for new ones
+BLOCK_BYTES = 2**20  # of decoded images that a thread holds before it writes them
+REMEDY = "free some space or set NEURALCODES_CACHE to a folder on another disk"
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Good images of a source: `pixels` (uint8 n×H×W×3, memory-mapped), their keys, the bad."""
+    """Decoded files of a source, in its order.
+
+    Attributes:
+        pixels: uint8 n×H×W×3, memory-mapped; a bad image's row is black.
+        keys: one per row.
+        bad: what could not be read or decoded, and why.
+        content: the content key.
+        texts: contents of the small text files asked for, by name.
+    """
 
     pixels: Pixels
     keys: tuple[str, ...]
@@ -39,27 +59,41 @@ class Decoded:
 
 
 def cache_root() -> Path:
-    """`NEURALCODES_CACHE`, else `XDG_CACHE_HOME`/neuralcodes, else ~/.cache/neuralcodes."""
+    """`NEURALCODES_CACHE`, else `XDG_CACHE_HOME`/neuralcodes, else ~/.cache/neuralcodes.
+
+    Raises:
+        UserError: none of them is set and the user has no home folder.
+    """
     own = os.environ.get("NEURALCODES_CACHE")
-    if own:
-        return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "neuralcodes"
+    try:
+        if own:
+            return Path(own).expanduser()
+        return (Path(base) if base else Path.home() / ".cache") / "neuralcodes"
+    except RuntimeError:
+        raise UserError("no home folder for the cache; set NEURALCODES_CACHE to a folder") from None
 
 
 def find_decoded(stamp: str, size: tuple[int, int], resize: Resize) -> Decoded | None:
-    """The cached pixels of a source with this stamp, None when there are none."""
-    pointer = _pointer(stamp, size, resize)
-    if not pointer.is_file():
+    """The cached pixels of a source with this stamp; None when there are none, or damaged ones.
+
+    The texts are those of the last time that the source itself was opened.
+    """
+    try:
+        facts = read_json(_pointer(stamp, size, resize))
+        found = _load(_folder(str(facts["content"])), size)
+        return replace(found, texts=facts["texts"]) if found and "texts" in facts else found
+    except (UserError, KeyError, TypeError):
         return None
-    folder = cache_root() / "pixels" / read_json(pointer)["content"]
-    return _load(folder) if (folder / "manifest.json").is_file() else None
 
 
 def decode_all(
     source: Source, size: tuple[int, int], resize: Resize = "crop", texts: tuple[str, ...] = ()
 ) -> Decoded:
     """Decode every file of `source` to `size`, or take the pixels from the cache.
+
+    Safe in several processes at once: of those that want the same images one decodes, the others
+    wait for it. A damaged cache is made anew.
 
     Args:
         source: where the encoded files are.
@@ -68,105 +102,157 @@ def decode_all(
         texts: names of small text files to keep beside the pixels (`words.txt`).
 
     Raises:
-        UserError: the cache's disk is full or not writable, or the source has no image.
+        UserError: the cache's disk is full or not writable, there is not enough memory, or the
+            source has no image that can be read.
     """
     stamp = source.stamp()
-    found = find_decoded(stamp, size, resize)
-    if found is not None:
-        return found
+    wanted = {name: text for name in texts if (text := source.text(name)) is not None}
+    decoded = find_decoded(stamp, size, resize)
+    if decoded is not None and decoded.texts == wanted:
+        return decoded
     if not source.keys:
         raise UserError(f"{source.name}: no images in it (looked for .jpg, .png, .webp and others)")
     sums = source.checksums()
-    content = _content_key(source, sums, size, resize)
-    folder = cache_root() / "pixels" / content
-    if not (folder / "manifest.json").is_file():
-        _check_room(folder, len(source.keys) * size[0] * size[1] * 3)
-        with atomic_folder(folder) as work:
-            _decode_into(work, source, size, resize, content, texts)
-    write_json(_pointer(stamp, size, resize), {"content": content, "source": source.name})
-    return _load(folder)
+    decoded = None
+    while decoded is None:
+        content = _content_key(source, sums, size, resize)
+        decoded = _load(_folder(content), size) or _fill(source, sums, size, resize)
+    if UNREADABLE not in sums:  # else what is there next time cannot be told from the stamp
+        with suppress(UserError):  # it only saves time; a shared cache may be read-only
+            pointer = {"content": decoded.content, "source": source.name, "texts": wanted}
+            write_json(_pointer(stamp, size, resize), pointer)
+    return replace(decoded, texts=wanted)
+
+
+def _fill(source: Source, sums: list[int], size: tuple[int, int], resize: Resize) -> Decoded | None:
+    """Decode into the cache. None when files turned out unreadable, now marked so in `sums`:
+    what was promised is not what is there, so the content has another key."""
+    folder = _folder(_content_key(source, sums, size, resize))
+    needed = len(source.keys) * _image_bytes(size)
+    check_room(folder.parent, needed, "the cache of decoded images", REMEDY)
+    waiting = f"{source.name}: another process is decoding these images; waiting for it"
+    with exclusive(folder.with_name(f".{folder.name}.lock"), waiting):
+        decoded = _load(folder, size)
+        if decoded is not None:
+            return decoded
+        try:
+            with atomic_folder(folder) as work:
+                _decode_into(work, source, sums, size, resize)
+        except _BrokenPromiseError:
+            return None
+    decoded = _load(folder, size)
+    if decoded is None:
+        raise UserError(f"{folder}: cannot be read back after writing; {REMEDY}")
+    return decoded
+
+
+class _BrokenPromiseError(Exception):
+    """Files that had a checksum could not be read."""
 
 
 def _decode_into(
-    work: Path,
-    source: Source,
-    size: tuple[int, int],
-    resize: Resize,
-    content: str,
-    texts: tuple[str, ...],
+    work: Path, source: Source, sums: list[int], size: tuple[int, int], resize: Resize
 ) -> None:
     count = len(source.keys)
-    pixels = np.lib.format.open_memmap(
-        work / "pixels.npy", mode="w+", dtype=np.uint8, shape=(count, *size, 3)
-    )
+    path = work / "pixels.npy"
+    start = _write_header(path, (count, *size, 3))
+    bytes_each = _image_bytes(size)
     reasons: dict[int, str] = {}
+    broken: list[int] = []
 
-    def decode_block(rows: range) -> int:
-        for row in rows:
+    def decode_block(rows: range) -> None:
+        block = np.zeros((len(rows), *size, 3), dtype=np.uint8)
+        for position, row in enumerate(rows):
             try:
-                pixels[row] = decode(source.read(row), size, resize)
-            except (ValueError, OSError, MemoryError) as error:
-                reasons[row] = str(error) or type(error).__name__
-        return len(rows)
+                data = source.read(row)
+            except OSError as error:
+                reasons[row] = error.strerror or str(error)
+                if sums[row] != UNREADABLE:
+                    broken.append(row)
+                continue
+            try:
+                block[position] = decode(data, size, resize)
+            except ValueError as error:
+                reasons[row] = str(error)
+            except MemoryError:
+                raise UserError(
+                    f"{source.name}: not enough memory to decode {source.keys[row]} "
+                    f"({len(data) / 1e6:.1f} MB); close other programs or take the file away"
+                ) from None
+        # Written, not stored through a memory map: on a full disk that ends the process (SIGBUS).
+        with open(path, "r+b") as file:
+            file.seek(start + rows.start * bytes_each)
+            file.write(block.data)
 
-    # The decoders let go of the interpreter lock, so threads use all cores.
-    blocks = [range(start, min(start + 256, count)) for start in range(0, count, 256)]
-    with progress(count, "decoding") as bar, ThreadPoolExecutor(cpu_count()) as pool:
-        for done in pool.map(decode_block, blocks):
-            bar.update(done)
+    with warnings.catch_warnings():  # not within the threads: the filters belong to them all
+        warnings.simplefilter("ignore")  # Pillow's, of odd files; what matters is an error
+        over_blocks(count, max(1, BLOCK_BYTES // bytes_each), decode_block, "decoding")
+    if broken:
+        for row in broken:
+            sums[row] = UNREADABLE
+        raise _BrokenPromiseError
     if len(reasons) == count:
-        first = min(reasons)
         raise UserError(
             f"{source.name}: none of its {count} images can be read "
-            f"(the first, {source.keys[first]}: {reasons[first]})"
+            f"(the first, {source.keys[0]}: {reasons[0]})"
         )
-    pixels.flush()
-    if reasons:
-        good = np.array([row not in reasons for row in range(count)])
-        kept = pixels[good]
-        del pixels
-        np.save(work / "pixels.npy", kept)
-    keys = [key for row, key in enumerate(source.keys) if row not in reasons]
-    bad = [{"key": source.keys[row], "reason": reasons[row]} for row in sorted(reasons)]
-    kept_texts = {name: text for name in texts if (text := source.text(name)) is not None}
-    write_json(
-        work / "manifest.json",
-        {"keys": keys, "bad": bad, "content": content, "texts": kept_texts},
-    )
+    manifest = {
+        "keys": list(source.keys),
+        "bad": [{"key": source.keys[row], "reason": reasons[row]} for row in sorted(reasons)],
+        "content": _content_key(source, sums, size, resize),
+    }
+    write_json(work / "manifest.json", manifest, indent=None)
 
 
-def _load(folder: Path) -> Decoded:
-    facts = read_json(folder / "manifest.json")
-    return Decoded(
-        pixels=np.load(folder / "pixels.npy", mmap_mode="r"),
-        keys=tuple(facts["keys"]),
-        bad=tuple(BadImage(entry["key"], entry["reason"]) for entry in facts["bad"]),
-        content=facts["content"],
-        texts=facts["texts"],
-    )
+def _write_header(path: Path, shape: tuple[int, ...]) -> int:
+    """An array file of this shape, all zero; gives the place of its first byte."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        file.truncate(start + int(np.prod(shape)))
+    return start
 
 
-def _content_key(
-    source: Source, sums: list[int], size: tuple[int, int], resize: Resize
-) -> str:
+def _load(folder: Path, size: tuple[int, int]) -> Decoded | None:
+    """What lies in the cache; None when there is nothing whole."""
+    try:
+        facts = read_json(folder / "manifest.json")
+        pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="r")
+        decoded = Decoded(
+            pixels=pixels,
+            keys=tuple(facts["keys"]),
+            bad=tuple(BadImage(entry["key"], entry["reason"]) for entry in facts["bad"]),
+            content=facts["content"],
+            texts=dict(facts.get("texts", {})),  # older manifests hold them
+        )
+    except (UserError, ValueError, KeyError, TypeError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise UserError(
+                f"{folder}: not enough memory to map the decoded images; "
+                "raise the limit of this process (ulimit -v)"
+            ) from None
+        return None
+    whole = pixels.dtype == np.uint8 and pixels.shape == (len(decoded.keys), *size, 3)
+    return decoded if whole and decoded.content == folder.name else None
+
+
+def _image_bytes(size: tuple[int, int]) -> int:
+    return size[0] * size[1] * 3
+
+
+def _content_key(source: Source, sums: list[int], size: tuple[int, int], resize: Resize) -> str:
     digest = hashlib.sha256(f"{FORMAT} {size[0]}x{size[1]} {resize}\n".encode())
     for key, value in zip(source.keys, sums, strict=True):
         digest.update(f"{value:08x} {key}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 
+def _folder(content: str) -> Path:
+    return cache_root() / "pixels" / content
+
+
 def _pointer(stamp: str, size: tuple[int, int], resize: Resize) -> Path:
     return cache_root() / "stamps" / f"{stamp[:32]}-{size[0]}x{size[1]}-{resize}-{FORMAT}.json"
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    """Refuse early what would fill the disk after minutes of decoding."""
-    with explain_os_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        status = os.statvfs(folder.parent)
-    free = status.f_bavail * status.f_frsize
-    if needed > free:
-        raise UserError(
-            f"{folder.parent}: the decoded images need {needed / 1e9:.2f} GB and the disk has "
-            f"{free / 1e9:.2f} GB free; free some space or set NEURALCODES_CACHE to another disk"
-        )

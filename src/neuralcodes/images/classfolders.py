@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from neuralcodes.images.cache import Decoded, decode_all
 from neuralcodes.images.decode import Resize
 from neuralcodes.images.imageset import ClassName, ImageSet
 from neuralcodes.images.sources import FolderSource, Source, ZipSource
+
+PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+"""Names of folders that hold class folders rather than being one."""
 
 
 def open_source(path: Path) -> Source:
@@ -30,49 +34,79 @@ def open_source(path: Path) -> Source:
 
 
 def class_folders(path: Path, size: tuple[int, int], resize: Resize = "crop") -> ImageSet:
-    """Images in class folders: the class is the last folder above the file.
+    """Images in class folders: the class is the first folder that not all images share.
+
+    `photos/cat/1.jpg`, `photos/cat/garden/2.jpg` and, in a zip, `Photos 2024/cat/1.jpg` are all
+    of class `cat`. Folders called train, val or test (and the like), when there are no others
+    beside them, are looked through: their images are pooled.
 
     Classes stand in sorted order of their folders, images within a class in plain string order
     of their names. Unreadable images are listed in `bad`.
 
+    Args:
+        path: a folder or a zip file.
+        size: height and width of the pixels wanted.
+        resize: how images of another shape become so; see `neuralcodes.images.decode.Resize`.
+
     Raises:
         UserError: no such folder, no images, images outside class folders, or a class folder
-            without any image.
+            without any (readable) image.
     """
+    path = Path(path)
     source = open_source(path)
-    if isinstance(source, FolderSource):
-        _refuse_empty_classes(source)
-    decoded = decode_all(source, size, resize)
-    return labelled(decoded, source.name)
+    head = _shared_folders(source.keys)
+    # without it a folder, its parent and a zip file of it have the same keys and one cache entry
+    source.keys = [key[len(head) :] for key in source.keys]
+    source.folders = [name[len(head) :] for name in source.folders if name.startswith(head)]
+    level = _class_level(source.keys)
+
+    def class_of(key: str) -> str | None:
+        folders = key.split("/")[:-1]
+        return folders[level] if len(folders) > level else None
+
+    refuse_empty_classes(source, class_of)
+    name, kind = (path.resolve().name, "folder") if path.is_dir() else (path.stem, "zip")
+    return labelled(decode_all(source, size, resize), source.name, f"{name} ({kind})", class_of)
 
 
 def labelled(
-    decoded: Decoded, source: str, titles: dict[str, str] | None = None, below: str = ""
+    decoded: Decoded,
+    place: str,
+    source: str,
+    class_of: Callable[[str], str | None],
+    titles: dict[str, str] | None = None,
 ) -> ImageSet:
-    """Label decoded images by their folders.
+    """Label decoded images by their keys.
 
     Args:
         decoded: pixels and keys, in plain string order of the keys.
-        source: for the record and for messages.
-        titles: descriptions of folders, for people.
-        below: a folder name between class folder and file that does not count ("images").
+        place: where they came from, for messages.
+        source: the same in short, for the record.
+        class_of: the class folder of a key; None outside of any.
+        titles: descriptions of class folders, for people.
+
+    Raises:
+        UserError: an image is outside any class, or a class has no image that could be read.
     """
-    folders = [_class_of(key, source, below) for key in decoded.keys]
+    folders = [_demand_class(key, class_of, place) for key in decoded.keys]
+    bad = {image.key for image in decoded.bad}
+    good = np.array([key not in bad for key in decoded.keys])
     names = sorted(set(folders))
-    emptied = {_class_of(bad.key, source, below) for bad in decoded.bad} - set(names)
-    if emptied:
-        raise UserError(
-            f"{source}: no readable image in class folder {sorted(emptied)[0]}; "
-            "mend its files or take the folder away"
-        )
     position = {name: number for number, name in enumerate(names)}
     labels = np.array([position[folder] for folder in folders], dtype=np.int64)
+    emptied = np.flatnonzero(np.bincount(labels[good], minlength=len(names)) == 0)
+    if len(emptied):
+        first = next(image for image in decoded.bad if class_of(image.key) == names[emptied[0]])
+        raise UserError(
+            f"{place}: no readable image in class folder {names[emptied[0]]} "
+            f"({first.key}: {first.reason}); mend its files or take the folder away"
+        )
     # Sorted by class folder first: "a/b.jpg" and "a-x/c.jpg" sort otherwise as whole strings.
-    order = np.lexsort((np.arange(len(labels)), labels))
+    order = np.argsort(labels, kind="stable")
     titles = titles or {}
     return ImageSet(
         pixels=decoded.pixels,
-        rows=order.astype(np.int64),
+        rows=order[good[order]].astype(np.int64),
         keys=decoded.keys,
         labels=labels,
         classes=tuple(ClassName(name, titles.get(name, name)) for name in names),
@@ -82,21 +116,42 @@ def labelled(
     )
 
 
-def _class_of(key: str, source: str, below: str) -> str:
-    parts = key.split("/")[:-1]
-    if below and parts and parts[-1] == below:
-        parts = parts[:-1]
-    if not parts:
-        raise UserError(
-            f"{source}: {key} lies outside any class folder; put each class's images into a folder"
-        )
-    return parts[-1]
-
-
-def _refuse_empty_classes(source: FolderSource) -> None:
-    used = {key.split("/", 1)[0] for key in source.keys}
-    for entry in sorted(source.root.iterdir()):
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in used:
+def refuse_empty_classes(source: Source, class_of: Callable[[str], str | None]) -> None:
+    """Raise a `UserError` that names the first class folder in which there is no image."""
+    used = {class_of(key) for key in source.keys}
+    for folder in source.folders:
+        name = class_of(f"{folder}/")
+        if name is not None and name not in used:
             raise UserError(
-                f"{entry}: a class folder without images; add some or take the folder away"
+                f"{source.name}: no image in class folder {folder}; add some or take it away"
             )
+
+
+def _demand_class(key: str, class_of: Callable[[str], str | None], place: str) -> str:
+    name = class_of(key)
+    if name is None:
+        raise UserError(
+            f"{place}: {key} lies outside any class folder; put each class's images into a folder"
+        )
+    return name
+
+
+def _shared_folders(keys: Sequence[str]) -> str:
+    """The leading folders that all keys have in common, `a/b/`, leaving each a class folder."""
+    if not keys:
+        return ""
+    # of sorted names the first and the last differ earliest
+    first, last = (key.split("/")[:-1] for key in (keys[0], keys[-1]))
+    depth = 0
+    while depth < min(len(first), len(last)) and first[depth] == last[depth]:
+        depth += 1
+    if all(key.count("/") == depth for key in keys):  # all in one folder: the only class
+        depth = max(0, depth - 1)
+    return "".join(f"{name}/" for name in first[:depth])
+
+
+def _class_level(keys: Sequence[str]) -> int:
+    """1 where the folders at the top are parts of a split, with class folders in them; else 0."""
+    folders = [key.split("/")[:-1] for key in keys]
+    apart = all(len(names) > 1 and names[0].lower() in PARTS for names in folders)
+    return 1 if apart and folders else 0

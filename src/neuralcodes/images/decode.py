@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import warnings
+import threading
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neuralcodes.images.imageset import Pixels
 
@@ -16,14 +17,25 @@ Resize = Literal["crop", "squash"]
 """How an image of another shape becomes H×W: `crop` scales its shorter side and takes the
 middle; `squash` ignores the aspect ratio."""
 
-MAX_PIXELS = 178_956_970  # Pillow's own limit for what it calls a decompression bomb
+MAX_PIXELS = 178_956_970  # twice what Pillow warns of: beyond it, it refuses a file as a bomb
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF")
+"""What may be opened, whatever the file is called. Some of Pillow's other readers start programs
+(EPS), and all widen what a hostile file can reach."""
+
+_BIG = 2**24  # pixels; from here on one image at a time, or many threads would fill the memory
+_one_big_image = threading.Lock()
 
 
 def decode(data: bytes, size: tuple[int, int], resize: Resize = "crop") -> Pixels:
     """Decode an image file to uint8 H×W×3 RGB, upright, on white where it is transparent.
 
     JPEG files that already have the wanted size take a fast path which gives the same bytes as
-    Pillow. Grey images become three equal channels.
+    Pillow. Grey images become three equal channels; of an animation the first picture is taken.
+
+    Args:
+        data: the file's bytes.
+        size: height and width.
+        resize: see `Resize`.
 
     Raises:
         ValueError: not an image, damaged, truncated, or more than 179 million pixels.
@@ -32,7 +44,7 @@ def decode(data: bytes, size: tuple[int, int], resize: Resize = "crop") -> Pixel
         fast = _decode_plain_jpeg(data, size)
         if fast is not None:
             return fast
-    return np.asarray(_fit(_open_upright(data, size), size, resize))
+    return _decode_any(data, size, resize)
 
 
 def _decode_plain_jpeg(data: bytes, size: tuple[int, int]) -> Pixels | None:
@@ -49,42 +61,74 @@ def _decode_plain_jpeg(data: bytes, size: tuple[int, int]) -> Pixels | None:
         return None  # let Pillow judge: it says what is wrong in words
 
 
-def _open_upright(data: bytes, size: tuple[int, int]) -> Image.Image:
+class _RefusedError(ValueError):
+    """A file that we, not Pillow, will not take."""
+
+
+def _decode_any(data: bytes, size: tuple[int, int], resize: Resize) -> Pixels:
     if not data:
-        raise ValueError("empty file")
+        raise _RefusedError("empty file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"too many pixels ({image.width}×{image.height})")
-            if image.format == "JPEG":
-                # decode at a reduced scale when the result is much smaller; keep 2× to spare
-                image.draft("RGB", (2 * size[1], 2 * size[0]))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with _one_big_image if _prepare(image, size) > _BIG else nullcontext():
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            _turn_upright(image)
+            return np.asarray(_fit(_to_rgb(image), size, resize))
+    except (_RefusedError, MemoryError):
+        raise
     except Image.DecompressionBombError:
-        raise ValueError("too many pixels") from None
-    except Image.UnidentifiedImageError:
-        raise ValueError("not an image, or of a kind that is not supported") from None
-    except (OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
-        # Pillow's decoders raise all of these on damaged files
-        raise ValueError(f"damaged image ({error})") from None
+        raise _RefusedError("too many pixels") from None
+    except UnidentifiedImageError:
+        raise _RefusedError("not an image, or of a kind that is not supported") from None
+    except Exception as error:
+        # On damaged files Pillow's readers raise whatever went wrong in them, struct.error too.
+        raise _RefusedError(f"damaged image ({error or type(error).__name__})") from None
+
+
+def _prepare(image: Image.Image, size: tuple[int, int]) -> int:
+    """Choose the scale of decoding; gives how many pixels will be held at once."""
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise _RefusedError(f"too many pixels ({image.width}×{image.height})")
+    if image.format not in ("JPEG", "MPO"):
+        return pixels
+    # JPEG can be decoded at a half, quarter or eighth. Twice the size to spare, and the larger
+    # side for both, as the picture may lie on its side.
+    image.draft("RGB", (2 * max(size), 2 * max(size)))
+    # a progressive one holds the coefficients of every pixel all the same
+    return pixels if image.info.get("progressive") else image.width * image.height
+
+
+def _turn_upright(image: Image.Image) -> None:
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # a damaged EXIF block harms no pixel
+        return
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float32)
-        # 16-bit files scale by their full range; others by what they hold
-        top = 65535.0 if values.max(initial=0.0) > 255 else 255.0
-        return Image.fromarray((values * (255.0 / top)).clip(0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
+        return _from_deep_grey(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(ground, rgba).convert("RGB")
+        ground.alpha_composite(rgba)
+        return ground.convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_deep_grey(image: Image.Image) -> Image.Image:
+    """16 bits scale by their full range; 32 bits and floats by the range they seem to be in."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    most = values.max(initial=0.0)
+    if image.mode.startswith("I;16") or most > 255:
+        top = 65535.0
+    else:
+        top = 1.0 if image.mode == "F" and most <= 1 else 255.0
+    grey = (values * (255.0 / top)).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,17 +32,17 @@ class ClassName:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """n images; row i has pixels, key and label number i.
+    """n images; image i has the pixels, key and label of row `rows[i]`.
 
     Attributes:
-        pixels: uint8, n×H×W×3, RGB; usually a read-only memory map.
+        pixels: uint8, N×H×W×3, RGB; usually a read-only memory map.
         rows: int64, length n: the rows of `pixels` that make up this set, in its order.
         keys: the images' names (relative paths with "/"), one per row of `pixels`.
         labels: int64, one per row of `pixels`: position in `classes`; None without classes.
         classes: the classes, in sorted folder order.
-        bad: files that could not be decoded (they have no row).
-        source: where the images came from, for the record.
-        content: sha256 that changes with any file's bytes, order or size on decoding.
+        source: a short name of where the images came from, for the record; never a full path.
+        content: digest that changes with any file's bytes, order or size on decoding.
+        bad: files that could not be decoded; their rows of `pixels` are in no set.
     """
 
     pixels: Pixels
@@ -63,16 +63,16 @@ class ImageSet:
         return int(self.pixels.shape[1]), int(self.pixels.shape[2])
 
     def select(self, rows: npt.ArrayLike) -> ImageSet:
-        """The images at these positions of this set, in this order (pixels are not copied)."""
-        picked = self.rows[np.asarray(rows, dtype=np.int64)]
-        return ImageSet(
-            self.pixels, picked, self.keys, self.labels, self.classes, self.source, self.content,
-            self.bad,
-        )  # fmt: skip
+        """The images at these positions of this set, in this order (pixels are not copied).
+
+        Args:
+            rows: integers, or a boolean mask of length n.
+        """
+        return replace(self, rows=self._rows(rows))
 
     def read(self, rows: npt.ArrayLike) -> Pixels:
         """Pixels of these positions, uint8 k×H×W×3, copied into memory."""
-        return np.asarray(self.pixels[self.rows[np.asarray(rows, dtype=np.int64)]])
+        return np.asarray(self.pixels[self._rows(rows)])
 
     def key(self, row: int) -> str:
         """The name of image `row` of this set."""
@@ -93,3 +93,9 @@ class ImageSet:
         digest = hashlib.sha256(self.content.encode())
         digest.update(self.rows.tobytes())
         return digest.hexdigest()
+
+    def _rows(self, positions: npt.ArrayLike) -> Rows:
+        index = np.asarray(positions)
+        # an empty list is of floats to NumPy; a mask and whole numbers are as they should be
+        picked: Rows = self.rows[index if index.size else index.astype(np.int64)]
+        return picked

@@ -34,15 +34,25 @@ def reference_split(images: ImageSet, train_classes: int, seed: int = REFERENCE_
     (MT19937 behind `numpy.random.seed`): the first tenth is validation, the next tenth test, the
     rest train. The same generator then permutes the images of the other classes.
 
+    Args:
+        images: any labelled set, of images of any size.
+        train_classes: how many classes, from the first, make train, val and test.
+        seed: of the generator, below 2³².
+
     Raises:
         UserError: fewer classes than asked for, or too few images to fill each part.
+        ValueError: the set has no classes.
     """
     labels = images.label_array()
     classes = len(images.classes)
+    if classes < 2:
+        raise UserError(
+            f"{images.source}: {classes} class; give at least 2, to train on one and search another"
+        )
     if not 1 <= train_classes < classes:
         raise UserError(
             f"{images.source}: {classes} classes, so between 1 and {classes - 1} can be trained on "
-            f"(asked for {train_classes}); the others are what is searched"
+            f"(--classes {train_classes}); the others are what is searched"
         )
     inside: Rows = np.flatnonzero(labels < train_classes)
     outside: Rows = np.flatnonzero(labels >= train_classes)

@@ -7,11 +7,12 @@ with descriptions of the classes in `words.txt`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.cache import decode_all, find_decoded
-from neuralcodes.images.classfolders import labelled
+from neuralcodes.images.classfolders import labelled, refuse_empty_classes
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.images.sources import FolderSource, Source, ZipSource, archive_stamp
 
@@ -19,6 +20,8 @@ SIZE = (64, 64)
 CLASSES = 200
 TRAIN_CLASSES = 190
 FOLDER = "tiny-imagenet-200"
+
+_CLASS_FOLDER = re.compile(r"(?:.*/)?train/([^/]+)/(?:images/)?[^/]*")
 
 
 def tiny_imagenet(path: Path) -> ImageSet:
@@ -33,7 +36,7 @@ def tiny_imagenet(path: Path) -> ImageSet:
         images of a class in plain string order of their names; grey ones have equal channels.
 
     Raises:
-        UserError: nothing of the kind is there.
+        UserError: nothing of the kind is there, or a class folder has no image.
     """
     path = Path(path)
     folder = _folder_in(path)
@@ -43,15 +46,27 @@ def tiny_imagenet(path: Path) -> ImageSet:
             f"{path}: no {FOLDER} folder and no tiny-imagenet zip file there; "
             "give its place with --data, or leave --data out to download it"
         )
-    if archives:  # known by its stamp, an archive need not even be opened
-        decoded = find_decoded(archive_stamp(archives), SIZE, "crop")
-        if decoded is not None:
-            return labelled(decoded, str(path), _titles(decoded.texts), below="images")
-    source: Source = (
-        FolderSource(folder, _is_training_image) if folder else ZipSource(archives, _is_training_image)
-    )
-    decoded = decode_all(source, SIZE, texts=("words.txt",))
-    return labelled(decoded, str(path), _titles(decoded.texts), below="images")
+    short = f"{FOLDER} ({'folder' if folder else 'zip'})"
+    # known by its stamp, an archive need not even be opened
+    decoded = find_decoded(archive_stamp(archives), SIZE, "crop") if archives else None
+    if decoded is None:
+        source = _open(folder, archives)
+        decoded = decode_all(source, SIZE, texts=("words.txt",))
+    return labelled(decoded, str(path), short, _class_of, _titles(decoded.texts))
+
+
+def _open(folder: Path | None, archives: list[Path]) -> Source:
+    source: Source
+    if folder:
+        source = FolderSource(folder, _is_training_image)
+    else:
+        source = ZipSource(archives, _is_training_image)
+    if not source.keys:
+        raise UserError(f"{source.name}: no {FOLDER}/train/WNID/images/*.JPEG in it")
+    refuse_empty_classes(source, _class_of)
+    # the same keys, and one cache entry, wherever the folder lies and whatever it is called
+    source.keys = ["/".join((FOLDER, *key.split("/")[-4:])) for key in source.keys]
+    return source
 
 
 def _is_training_image(name: str) -> bool:
@@ -62,6 +77,11 @@ def _is_training_image(name: str) -> bool:
         and parts[-2] == "images"
         and parts[-1].endswith(".JPEG")
     )
+
+
+def _class_of(key: str) -> str | None:
+    match = _CLASS_FOLDER.fullmatch(key)
+    return match[1] if match else None
 
 
 def _folder_in(path: Path) -> Path | None:
