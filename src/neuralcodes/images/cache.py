@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import (
@@ -56,6 +57,11 @@ class Decoded:
     bad: tuple[BadImage, ...]
     content: str
     texts: dict[str, str]
+
+    def good(self) -> npt.NDArray[np.bool_]:
+        """Which rows hold an image, bool n."""
+        bad = {image.key for image in self.bad}
+        return np.array([key not in bad for key in self.keys])
 
 
 def cache_root() -> Path:

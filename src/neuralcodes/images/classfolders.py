@@ -33,6 +33,12 @@ def open_source(path: Path) -> Source:
     raise UserError(f"{path}: not a folder and not a zip file")
 
 
+def short_name(path: Path) -> str:
+    """A source's name for the record, without its place: `photos (folder)`."""
+    path = Path(path)
+    return f"{path.resolve().name} (folder)" if path.is_dir() else f"{path.stem} (zip)"
+
+
 def class_folders(path: Path, size: tuple[int, int], resize: Resize = "crop") -> ImageSet:
     """Images in class folders: the class is the first folder that not all images share.
 
@@ -52,7 +58,6 @@ def class_folders(path: Path, size: tuple[int, int], resize: Resize = "crop") ->
         UserError: no such folder, no images, images outside class folders, or a class folder
             without any (readable) image.
     """
-    path = Path(path)
     source = open_source(path)
     head = _shared_folders(source.keys)
     # without it a folder, its parent and a zip file of it have the same keys and one cache entry
@@ -65,8 +70,7 @@ def class_folders(path: Path, size: tuple[int, int], resize: Resize = "crop") ->
         return folders[level] if len(folders) > level else None
 
     refuse_empty_classes(source, class_of)
-    name, kind = (path.resolve().name, "folder") if path.is_dir() else (path.stem, "zip")
-    return labelled(decode_all(source, size, resize), source.name, f"{name} ({kind})", class_of)
+    return labelled(decode_all(source, size, resize), source.name, short_name(path), class_of)
 
 
 def labelled(
@@ -89,8 +93,7 @@ def labelled(
         UserError: an image is outside any class, or a class has no image that could be read.
     """
     folders = [_demand_class(key, class_of, place) for key in decoded.keys]
-    bad = {image.key for image in decoded.bad}
-    good = np.array([key not in bad for key in decoded.keys])
+    good = decoded.good()
     names = sorted(set(folders))
     position = {name: number for number, name in enumerate(names)}
     labels = np.array([position[folder] for folder in folders], dtype=np.int64)

@@ -34,7 +34,7 @@ def digits() -> ImageSet:
     return ImageSet(
         pixels=pixels,
         rows=np.argsort(labels, kind="stable").astype(np.int64),
-        keys=tuple(f"{label}/{row:04}.png" for row, label in enumerate(labels)),
+        keys=tuple(f"{label}/{row:04}" for row, label in enumerate(labels)),
         labels=labels,
         classes=tuple(ClassName(name, name) for name in names),
         source="scikit-learn digits",

@@ -8,6 +8,7 @@ with descriptions of the classes in `words.txt`.
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 from neuralcodes.common.errors import UserError
@@ -55,6 +56,20 @@ def tiny_imagenet(path: Path) -> ImageSet:
     return labelled(decoded, str(path), short, _class_of, _titles(decoded.texts))
 
 
+def holds_tiny_imagenet(path: Path) -> bool:
+    """Whether `tiny_imagenet` can be had from this path; False also when there is nothing."""
+    path = Path(path)
+    if path.is_dir():
+        return _folder_in(path) is not None or bool(_archives_in(path))
+    if path.name.startswith(FOLDER):
+        return path.is_file()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(_is_training_image(name) for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return False
+
+
 def _open(folder: Path | None, archives: list[Path]) -> Source:
     source: Source
     if folder:
@@ -86,7 +101,7 @@ def _class_of(key: str) -> str | None:
 
 def _folder_in(path: Path) -> Path | None:
     for candidate in (path, path / FOLDER):
-        if (candidate / "train").is_dir():
+        if next(candidate.glob("train/*/images"), None):
             return candidate
     return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neuralcodes.images.cache import decode_all
-from neuralcodes.images.classfolders import open_source
+from neuralcodes.images.classfolders import open_source, short_name
 from neuralcodes.images.decode import Resize
 from neuralcodes.images.imageset import ImageSet
 
@@ -18,15 +18,14 @@ def all_images(path: Path, size: tuple[int, int], resize: Resize = "crop") -> Im
     Raises:
         UserError: no such folder or zip file, or no image in it.
     """
-    source = open_source(path)
-    decoded = decode_all(source, size, resize)
+    decoded = decode_all(open_source(path), size, resize)
     return ImageSet(
         pixels=decoded.pixels,
-        rows=np.arange(len(decoded.keys), dtype=np.int64),
+        rows=np.flatnonzero(decoded.good()),
         keys=decoded.keys,
         labels=None,
         classes=(),
-        source=source.name,
+        source=short_name(path),
         content=decoded.content,
         bad=decoded.bad,
     )
