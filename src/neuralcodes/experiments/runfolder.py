@@ -88,11 +88,19 @@ class RunFolder:
                     f"{self.path}: holds a run already; give --resume to go on with it or another "
                     "--out"
                 )
-            old = self.read_config()
-            for key in ("images", "train_classes", "network"):
-                if old.get(key) != config[key]:
-                    raise UserError(
-                        f"{self.path}: that run has {key} {old.get(key)!r}, asked for "
-                        f"{config[key]!r}; give another --out"
-                    )
+            _require_same(self.path, self.read_config(), config)
         write_json(self.config_file, config)
+
+
+def _require_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    for key in ("network", "train_classes"):
+        if old.get(key) != new[key]:
+            raise UserError(
+                f"{path}: that run has {key} {old.get(key)}, asked for {new[key]}; "
+                "give another --out"
+            )
+    if old["images"]["fingerprint"] != new["images"]["fingerprint"]:
+        raise UserError(
+            f"{path}: that run has other images ({old['images']['source']}); give their place "
+            "with --data, or another --out"
+        )
