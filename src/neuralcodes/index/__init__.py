@@ -1,5 +1,6 @@
 """Finding the nearest codes.
 
-In: `Codes`.  Out: `Ranking`, database rows by distance for each query.
-Public: `Ranking`, `search_exact`, `score_blocks`.
+In: codes by id or row.  Out: `Ranking`, the nearest of each query with their distances.
+Public: `Ranking`, `search_exact`; `IndexBackend` and its kinds by `get_backend`; `choose_index`,
+`tune` (recall as a promise).
 """

@@ -1,0 +1,265 @@
+"""The one interface of all index backends, and the names by which they are known.
+
+A new one of ours is one file here with a class under `@register`. One from outside is a module
+with such a class in any installed package that declares it, in its pyproject.toml, as
+
+    [project.entry-points."neuralcodes.indexes"]
+    NAME = "package.module"
+
+Every backend passes the same tests (`tests/index/test_backends.py`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from neuralcodes.common.errors import UserError
+from neuralcodes.common.files import read_json
+from neuralcodes.index.ranking import Ranking
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+Vectors = Callable[[Ids], Floats]
+"""Stored codes by id: int64 m → float32 m×d. What re-ranking reads."""
+
+ENTRY_POINTS = "neuralcodes.indexes"
+ABOUT = "index.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How an index is built. A backend adds its own fields, all JSON-ready."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, by name."""
+        return asdict(self)
+
+
+class IndexBackend(ABC):
+    """Codes by id, and the nearest of them.
+
+    Args:
+        dims: length of a code.
+        parameters: how to build it; the backend's own kind.
+        vectors: the stored codes, for backends that keep less than the whole codes.
+
+    Attributes:
+        name: what it is registered as.
+        exact: whether it always finds the true nearest.
+        effort: how hard a search works. More finds more of the true nearest and takes longer;
+            each backend says what it means. An exact one ignores it.
+    """
+
+    name: ClassVar[str]
+    exact: ClassVar[bool] = False
+    parameters_kind: ClassVar[type[Parameters]] = Parameters
+
+    def __init__(self, dims: int, parameters: Parameters, vectors: Vectors | None = None) -> None:
+        self.dims = dims
+        self.parameters = parameters
+        self.vectors = vectors
+        self.effort = 1
+
+    @classmethod
+    def suggest(cls, count: int, dims: int) -> Parameters:
+        """Parameters for so many codes of so many dimensions."""
+        return cls.parameters_kind()
+
+    @classmethod
+    @abstractmethod
+    def estimate_bytes(cls, count: int, dims: int) -> int:
+        """Memory that so many codes will take with `suggest`'s parameters."""
+
+    def train(self, codes: Floats) -> None:  # noqa: B027 - most need none
+        """Learn what the index needs to know of codes in general, before the first `add`.
+
+        Args:
+            codes: float32 (or float16) m×d, a sample of what will be added. Without this call the
+                first codes added are the sample.
+        """
+
+    @abstractmethod
+    def add(self, codes: Floats, ids: Ids) -> None:
+        """Add codes.
+
+        Args:
+            codes: float32 (or float16) n×d, rows of length 1 or zero.
+            ids: int64 n, not negative, none of them in the index.
+        """
+
+    @abstractmethod
+    def search(
+        self, queries: Floats, k: int, exclude: Ids | None = None, allowed: Mask | None = None
+    ) -> Ranking:
+        """The k nearest of each query; the ranking's rows are ids.
+
+        Args:
+            queries: float32 q×d, rows of length 1 or zero.
+            k: how many.
+            exclude: int64 q, one id that each query must not find (itself); -1 for none.
+            allowed: one bool an id, from id 0 on: only those are found. Ids beyond its end are
+                not allowed.
+
+        Returns:
+            Nearest first, equal distances in order of ids; -1 and infinity where there are
+            fewer. An approximate backend may find fewer than there are when little is allowed.
+        """
+
+    @abstractmethod
+    def remove(self, ids: Ids) -> int:
+        """Forget codes; ids that are not there are passed over. Gives how many were there."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write it as a folder, whole or not at all.
+
+        Raises:
+            UserError: full disk or no right to write.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: Path, vectors: Vectors | None = None) -> IndexBackend:
+        """Open what `save` wrote.
+
+        Raises:
+            UserError: absent or damaged.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many codes can be found."""
+
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """Bytes of memory it holds now; files that are only mapped do not count."""
+
+    def efforts(self) -> list[int]:
+        """Rising values of `effort` worth trying; see `neuralcodes.index.recall`."""
+        return [1]
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, JSON-ready: what `save` writes beside the data."""
+        return {
+            "format": FORMAT,
+            "backend": self.name,
+            "dims": self.dims,
+            "parameters": self.parameters.to_json(),
+            "effort": self.effort,
+        }
+
+
+Kind = TypeVar("Kind", bound=type[IndexBackend])
+
+_KINDS: dict[str, type[IndexBackend]] = {}
+
+
+def register(name: str) -> Callable[[Kind], Kind]:
+    """Decorate a backend to make it known under `name`.
+
+    Raises:
+        ValueError: another class has that name.
+    """
+
+    def add(kind: Kind) -> Kind:
+        known = _KINDS.get(name)
+        # the same class again is a module reloaded or a notebook cell run twice
+        if known is not None and _place(known) != _place(kind):
+            raise ValueError(f"the index name {name!r} is taken by {_place(known)}")
+        kind.name = name
+        _KINDS[name] = kind
+        return kind
+
+    return add
+
+
+def backend_names() -> list[str]:
+    """Names of all backends, sorted.
+
+    Raises:
+        UserError: an installed plug-in cannot be loaded.
+    """
+    _load_own()
+    _load_plugins()
+    return sorted(_KINDS)
+
+
+def get_backend(name: str) -> type[IndexBackend]:
+    """The backend of this name. Plug-ins are loaded only for a name that is not ours.
+
+    Raises:
+        UserError: there is none (the message names those there are), or a plug-in is broken.
+    """
+    if name not in _KINDS:
+        _load_own()
+    if name not in _KINDS:
+        _load_plugins()
+    if name not in _KINDS:
+        raise UserError(f"unknown index {name!r}; there are: {', '.join(sorted(_KINDS))}")
+    return _KINDS[name]
+
+
+def load_index(path: Path, vectors: Vectors | None = None) -> IndexBackend:
+    """Open an index that any backend saved.
+
+    Raises:
+        UserError: absent, damaged, of another format, or of a backend that is not installed.
+    """
+    return get_backend(str(read_about(path)["backend"])).load(path, vectors)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What `IndexBackend.describe` said when the index was saved.
+
+    Raises:
+        UserError: absent, damaged or of another format.
+    """
+    about = read_json(path / ABOUT)
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise UserError(f"{path}: an index of another version; build it again")
+    return about
+
+
+def id_mask(ids: Ids, allowed: Mask) -> Mask:
+    """Which of `ids` are allowed; see `IndexBackend.search`."""
+    known = ids < len(allowed)
+    if known.all():
+        return allowed[ids]
+    return known & allowed[np.where(known, ids, 0)] if len(allowed) else np.zeros_like(known)
+
+
+def _place(kind: type[IndexBackend]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _load_own() -> None:
+    package = importlib.import_module("neuralcodes.index")
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name.startswith(("faiss_", "scan")):
+            importlib.import_module(f"neuralcodes.index.{module.name}")
+
+
+def _load_plugins() -> None:
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:  # whatever somebody else's code may raise
+            package = entry.dist.name if entry.dist else "an unknown package"
+            raise UserError(
+                f"index plug-in {entry.name!r} ({entry.value}, from {package}) cannot be loaded: "
+                f"{type(error).__name__}: {' '.join(str(error).split())}; "
+                "mend or uninstall that package"
+            ) from error

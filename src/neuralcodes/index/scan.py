@@ -1,0 +1,199 @@
+"""Exact search by reading every code, straight from memory-mapped arrays: no copy, no build.
+
+Needs neither torch nor FAISS, so the first search of a small collection starts at once. Products
+find the candidates, differences give the distances: |q - x|² from a product alone has an error of
+about 1e-7, which near zero is a distance of 3e-4, and exact copies should be at zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neuralcodes.common.errors import UserError
+from neuralcodes.common.files import atomic_folder, write_json
+from neuralcodes.index.backend import (
+    ABOUT,
+    Floats,
+    Ids,
+    IndexBackend,
+    Mask,
+    Parameters,
+    Vectors,
+    id_mask,
+    read_about,
+    register,
+)
+from neuralcodes.index.ranking import Ranking
+
+ROWS = 65_536  # of codes at a time
+SCORES = 2**24  # products at a time (64 MiB)
+SLACK = np.float32(2e-5)  # more than rounding can move a squared distance between unit codes
+
+
+@dataclass
+class _Block:
+    codes: Floats
+    ids: Ids
+    squares: Floats | None = None  # |x|², once it has been needed
+    alive: Mask | None = None  # None: all of them
+
+
+@register("exact")
+class ScanIndex(IndexBackend):
+    """All codes, compared one by one.
+
+    `add` keeps the array that it is given (a memory map stays one) and does not copy it.
+    """
+
+    exact = True
+
+    def __init__(
+        self, dims: int, parameters: Parameters | None = None, vectors: Vectors | None = None
+    ) -> None:
+        super().__init__(dims, parameters or Parameters(), vectors)
+        self._blocks: list[_Block] = []
+
+    @classmethod
+    def estimate_bytes(cls, count: int, dims: int) -> int:
+        """Ids and lengths; the codes are mapped."""
+        return count * 12
+
+    def add(self, codes: Floats, ids: Ids) -> None:
+        """See `IndexBackend.add`."""
+        if codes.shape != (len(ids), self.dims):
+            raise ValueError(f"codes of shape {codes.shape} for {len(ids)} ids of {self.dims}")
+        for start in range(0, len(ids), ROWS):
+            part = slice(start, start + ROWS)
+            self._blocks.append(_Block(codes[part], np.asarray(ids[part], dtype=np.int64)))
+
+    def search(
+        self, queries: Floats, k: int, exclude: Ids | None = None, allowed: Mask | None = None
+    ) -> Ranking:
+        """See `IndexBackend.search`."""
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        rows = np.full((len(queries), k), -1, dtype=np.int64)
+        distances = np.full((len(queries), k), np.inf, dtype=np.float32)
+        step = max(1, SCORES // ROWS)
+        for start in range(0, len(queries), step):
+            part = slice(start, min(start + step, len(queries)))
+            best = _Best(queries[part], k)
+            for block in self._blocks:
+                best.meet(block, None if exclude is None else exclude[part], allowed)
+            best.into(rows[part], distances[part])
+        return Ranking(rows, distances)
+
+    def remove(self, ids: Ids) -> int:
+        """See `IndexBackend.remove`."""
+        removed = 0
+        for block in self._blocks:
+            found = np.isin(block.ids, ids)
+            if block.alive is not None:
+                found &= block.alive
+            if found.any():
+                block.alive = ~found if block.alive is None else block.alive & ~found
+                removed += int(found.sum())
+        return removed
+
+    def save(self, path: Path) -> None:
+        """See `IndexBackend.save`."""
+        keep = [np.ones(len(b.ids), bool) if b.alive is None else b.alive for b in self._blocks]
+        ids = [block.ids[mask] for block, mask in zip(self._blocks, keep, strict=True)]
+        total = sum(map(len, ids))
+        kinds = {block.codes.dtype for block in self._blocks}
+        with atomic_folder(path) as work:
+            np.save(work / "ids.npy", np.concatenate([*ids, np.empty(0, np.int64)]))
+            codes = np.lib.format.open_memmap(
+                work / "codes.npy",
+                mode="w+",
+                dtype=kinds.pop() if len(kinds) == 1 else np.float32,
+                shape=(total, self.dims),
+            )
+            start = 0
+            for block, mask in zip(self._blocks, keep, strict=True):
+                count = int(mask.sum())
+                codes[start : start + count] = block.codes[mask]
+                start += count
+            codes.flush()
+            write_json(work / ABOUT, self.describe())
+
+    @classmethod
+    def load(cls, path: Path, vectors: Vectors | None = None) -> ScanIndex:
+        """See `IndexBackend.load`. The codes are memory-mapped."""
+        about = read_about(path)
+        index = cls(int(about["dims"]), Parameters(), vectors)
+        try:
+            # NumPy cannot map an array without rows
+            empty = (path / "ids.npy").stat().st_size <= 128
+            codes = np.load(path / "codes.npy", mmap_mode=None if empty else "r")
+            index.add(codes, np.load(path / "ids.npy"))
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path}: a damaged index ({error}); build it again") from None
+        return index
+
+    def __len__(self) -> int:
+        return sum(
+            len(block.ids) if block.alive is None else int(block.alive.sum())
+            for block in self._blocks
+        )
+
+    def memory_bytes(self) -> int:
+        """See `IndexBackend.memory_bytes`."""
+        total = 0
+        for block in self._blocks:
+            parts = [block.ids, block.squares, block.alive]
+            if not isinstance(block.codes, np.memmap):
+                parts.append(block.codes)
+            total += sum(part.nbytes for part in parts if part is not None)
+        return total
+
+
+class _Best:
+    """The nearest so far of a few queries: a little more than k each, to be measured exactly."""
+
+    def __init__(self, queries: Floats, k: int) -> None:
+        self.queries = queries
+        self.k = k
+        self.lengths = np.einsum("ij,ij->i", queries, queries)
+        self.limits = np.full(len(queries), np.inf, dtype=np.float32)
+        self.found: list[list[tuple[Ids, Floats]]] = [[] for _ in queries]
+
+    def meet(self, block: _Block, exclude: Ids | None, allowed: Mask | None) -> None:
+        """Look at some more codes."""
+        codes = np.asarray(block.codes, dtype=np.float32)
+        if block.squares is None:
+            block.squares = np.einsum("ij,ij->i", codes, codes)
+        squared = self.queries @ codes.T
+        squared *= -2
+        squared += block.squares
+        squared += self.lengths[:, None]
+        usable = block.alive
+        if allowed is not None:
+            mask = id_mask(block.ids, allowed)
+            usable = mask if usable is None else usable & mask
+        if usable is not None:
+            squared[:, ~usable] = np.inf
+        if exclude is not None:
+            squared[exclude[:, None] == block.ids] = np.inf
+        for row, values in enumerate(squared):
+            if self.k <= len(values):
+                kth = np.partition(values, self.k - 1)[self.k - 1]
+                self.limits[row] = min(self.limits[row], kth + SLACK)
+            near = np.flatnonzero((values <= self.limits[row]) & np.isfinite(values))
+            if len(near):
+                difference = codes[near] - self.queries[row]
+                exact = np.einsum("ij,ij->i", difference, difference)
+                self.found[row].append((block.ids[near], exact))
+
+    def into(self, rows: Ids, distances: Floats) -> None:
+        """Write the k nearest of each query, with their distances."""
+        for row, parts in enumerate(self.found):
+            if not parts:
+                continue
+            ids = np.concatenate([ids for ids, _ in parts])
+            squared = np.concatenate([squared for _, squared in parts])
+            order = np.lexsort((ids, squared))[: self.k]
+            rows[row, : len(order)] = ids[order]
+            distances[row, : len(order)] = np.sqrt(squared[order])

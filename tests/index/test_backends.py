@@ -1,0 +1,284 @@
+"""One suite that every index backend passes, ours or not."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from index_codes import clustered, true_distances
+
+from neuralcodes.common.errors import UserError
+from neuralcodes.index.backend import (
+    IndexBackend,
+    backend_names,
+    get_backend,
+    load_index,
+)
+
+N, D, Q = 2000, 32, 40
+BACKENDS = backend_names()
+_FOLDER = tempfile.TemporaryDirectory(prefix="indexes-")
+_SAVED = Path(_FOLDER.name)
+_KEPT: list[object] = []
+
+
+class Stored:
+    """Codes by id, as a collection keeps them."""
+
+    def __init__(self, codes: np.ndarray, ids: np.ndarray) -> None:
+        self.codes, self.ids = codes, ids
+        self.place = {int(i): row for row, i in enumerate(ids)}
+
+    def vectors(self, ids: np.ndarray) -> np.ndarray:
+        return self.codes[[self.place[int(i)] for i in ids]].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def stored() -> Stored:
+    codes = clustered(N, D, seed=1)
+    codes[100:110] = codes[100]  # exact copies
+    codes[200:203] = 0  # images that excite nothing
+    ids = np.random.default_rng(5).permutation(np.arange(7, 7 + 2 * N, 2))
+    return Stored(codes, ids)
+
+
+@pytest.fixture(scope="module")
+def queries() -> np.ndarray:
+    return clustered(Q, D, seed=2)
+
+
+def build(name: str, stored: Stored, effort: int = 200) -> IndexBackend:
+    """An index of `stored`; built once and opened from its files afterwards, which is faster."""
+    path = _SAVED / f"{name}-{id(stored)}"
+    if not path.is_dir():
+        kind = get_backend(name)
+        parameters = kind.suggest(len(stored.ids), stored.codes.shape[1])
+        index = kind(stored.codes.shape[1], parameters, stored.vectors)
+        index.add(stored.codes, stored.ids)
+        index.save(path)
+        _KEPT.append(stored)  # so that no other gets its id
+    else:
+        index = load_index(path, stored.vectors)
+    index.effort = min(effort, max(index.efforts()))
+    return index
+
+
+@pytest.fixture(params=BACKENDS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_finds_the_true_nearest(name: str, stored: Stored, queries: np.ndarray) -> None:
+    index = build(name, stored)
+    found = index.search(queries, 10)
+    true = true_distances(queries, stored.codes)
+    nearest = np.sort(true, axis=1)[:, :10]
+    assert found.rows.shape == found.distances.shape == (Q, 10)
+    assert found.rows.dtype == np.int64 and found.distances.dtype == np.float32
+    hits = found.distances <= nearest[:, -1:] + 1e-5
+    assert hits.mean() == 1.0 if index.exact else hits.mean() >= 0.99
+    # whatever is found has its true distance and stands in order
+    rows = np.vectorize(stored.place.__getitem__)(found.rows)
+    np.testing.assert_allclose(found.distances, np.take_along_axis(true, rows, 1), atol=2e-6)
+    assert (np.diff(found.distances, axis=1) >= 0).all()
+
+
+def test_more_effort_finds_no_less(name: str, stored: Stored, queries: np.ndarray) -> None:
+    index = build(name, stored)
+    efforts = index.efforts()
+    assert efforts == sorted(set(efforts))
+    nearest = np.sort(true_distances(queries, stored.codes), axis=1)[:, 9:10] + 1e-5
+    shares = []
+    for effort in (efforts[0], efforts[-1]):
+        index.effort = effort
+        shares.append((index.search(queries, 10).distances <= nearest).mean())
+    assert shares[1] >= shares[0]
+
+
+def test_copies_are_at_distance_zero_in_order_of_ids(name: str, stored: Stored) -> None:
+    index = build(name, stored)
+    found = index.search(stored.codes[105:106], 10)
+    assert found.distances.tolist() == [[0.0] * 10]
+    if index.exact:
+        assert found.rows[0].tolist() == sorted(stored.ids[100:110])
+
+
+def test_a_zero_code_is_at_distance_one(name: str, stored: Stored) -> None:
+    found = build(name, stored).search(np.zeros((1, D), np.float32), 5)
+    assert set(found.rows[0, :3]) == set(stored.ids[200:203])
+    np.testing.assert_allclose(found.distances[0], [0, 0, 0, 1, 1], atol=1e-6)
+
+
+def test_exclude_is_by_id(name: str, stored: Stored) -> None:
+    index = build(name, stored)
+    exclude = stored.ids[100:104].copy()
+    exclude[3] = -1
+    found = index.search(stored.codes[100:104], 12, exclude=exclude)
+    for row in range(3):
+        assert exclude[row] not in found.rows[row]
+        assert (found.distances[row, :9] == 0).all() and found.distances[row, 9] > 0
+    assert (found.distances[3, :10] == 0).all()
+
+
+def test_allowed_ids_only(name: str, stored: Stored, queries: np.ndarray) -> None:
+    index = build(name, stored)
+    allowed = np.zeros(stored.ids.max() // 2, dtype=bool)  # the later ids lie beyond its end
+    allowed[stored.ids[(stored.ids < len(allowed)) & (stored.ids % 3 == 0)]] = True
+    usable = allowed[np.minimum(stored.ids, len(allowed) - 1)] & (stored.ids < len(allowed))
+    found = index.search(queries, 5, allowed=allowed)
+    assert allowed[found.rows].all()
+    nearest = np.sort(true_distances(queries, stored.codes[usable]), axis=1)[:, :5]
+    hits = found.distances <= nearest[:, -1:] + 1e-5
+    assert hits.mean() == 1.0 if index.exact else hits.mean() >= 0.97
+    none = index.search(queries, 5, allowed=np.zeros(0, dtype=bool))
+    assert (none.rows == -1).all() and np.isinf(none.distances).all()
+
+
+def test_removed_codes_are_never_found(name: str, stored: Stored, queries: np.ndarray) -> None:
+    index = build(name, stored)
+    first = index.search(queries, 10)
+    gone = np.unique(first.rows[:, :5])
+    assert index.remove(np.append(gone, [10**9, 0])) == len(gone)
+    assert index.remove(gone) == 0
+    assert len(index) == N - len(gone)
+    found = index.search(queries, 10)
+    assert not np.isin(found.rows, gone).any()
+    left = ~np.isin(stored.ids, gone)
+    nearest = np.sort(true_distances(queries, stored.codes[left]), axis=1)[:, :10]
+    hits = found.distances <= nearest[:, -1:] + 1e-5
+    assert hits.mean() == 1.0 if index.exact else hits.mean() >= 0.97
+
+
+def test_codes_added_later_are_found(name: str, stored: Stored, queries: np.ndarray) -> None:
+    index = build(name, stored)
+    more = queries[:3] + np.float32(1e-3)
+    ids = np.array([10**6, 1, 10**6 + 5])
+    both = Stored(np.concatenate([stored.codes, more]), np.concatenate([stored.ids, ids]))
+    index.vectors = both.vectors
+    index.add(more, ids)
+    assert len(index) == N + 3
+    assert index.search(queries[:3], 1).rows[:, 0].tolist() == ids.tolist()
+
+
+def test_saved_and_loaded_it_is_the_same(
+    name: str, stored: Stored, queries: np.ndarray, tmp_path: Path
+) -> None:
+    index = build(name, stored, effort=20)
+    index.remove(stored.ids[:50])
+    before = index.search(queries, 8)
+    index.save(tmp_path / "index")
+    loaded = load_index(tmp_path / "index", stored.vectors)
+    assert type(loaded) is type(index) and loaded.describe() == index.describe()
+    assert len(loaded) == len(index)
+    after = loaded.search(queries, 8)
+    np.testing.assert_array_equal(before.rows, after.rows)
+    np.testing.assert_array_equal(before.distances, after.distances)
+    loaded.add(queries[:1], np.array([10**7]))  # it can go on growing
+    assert len(loaded) == len(index) + 1
+
+
+def test_a_new_index_replaces_the_saved_one(name: str, stored: Stored, tmp_path: Path) -> None:
+    index = build(name, stored)
+    index.save(tmp_path / "index")
+    index.remove(stored.ids[:5])
+    index.save(tmp_path / "index")
+    assert len(load_index(tmp_path / "index", stored.vectors)) == N - 5
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "absent"])
+def test_damaged_files_are_named(name: str, damage: str, stored: Stored, tmp_path: Path) -> None:
+    index = build(name, stored)
+    index.save(tmp_path / "index")
+    largest = max((tmp_path / "index").iterdir(), key=lambda path: path.stat().st_size)
+    if damage == "absent":
+        largest.unlink()
+    else:
+        largest.write_bytes(largest.read_bytes()[: 0 if damage == "empty" else 100])
+    with pytest.raises(UserError, match=r"damaged index.*build it again"):
+        load_index(tmp_path / "index", stored.vectors)
+    with pytest.raises(UserError, match="no such file"):
+        load_index(tmp_path / "nowhere", stored.vectors)
+
+
+def test_fewer_codes_than_asked_for(name: str, stored: Stored, queries: np.ndarray) -> None:
+    few = Stored(stored.codes[:20], stored.ids[:20])
+    index = build(name, few)
+    found = index.search(queries[:2], 30)
+    assert (found.rows[:, :20] >= 0).all() and (found.rows[:, 20:] == -1).all()
+    assert np.isfinite(found.distances[:, :20]).all() and np.isinf(found.distances[:, 20:]).all()
+
+
+def test_an_empty_index_finds_nothing(
+    name: str, stored: Stored, queries: np.ndarray, tmp_path: Path
+) -> None:
+    kind = get_backend(name)
+    index = kind(D, kind.suggest(0, D), stored.vectors)
+    index.add(stored.codes[:0], stored.ids[:0])
+    assert len(index) == 0 and index.remove(np.array([1])) == 0
+    assert (index.search(queries, 3).rows == -1).all()
+    index.save(tmp_path / "index")
+    assert len(load_index(tmp_path / "index", stored.vectors)) == 0
+
+
+def test_no_queries(name: str, stored: Stored) -> None:
+    assert build(name, stored).search(np.zeros((0, D), np.float32), 3).rows.shape == (0, 3)
+
+
+def test_half_precision_codes_are_taken(name: str, stored: Stored, queries: np.ndarray) -> None:
+    half = Stored(stored.codes.astype(np.float16), stored.ids)
+    index = build(name, half)
+    found = index.search(queries, 5)
+    nearest = np.sort(true_distances(queries, half.codes), axis=1)[:, 4:5]
+    assert (found.distances <= nearest + 1e-5).mean() >= 0.98
+
+
+def test_codes_of_another_length_are_refused(name: str, stored: Stored) -> None:
+    kind = get_backend(name)
+    index = kind(D, kind.suggest(N, D), stored.vectors)
+    with pytest.raises(ValueError, match="shape"):
+        index.add(stored.codes[:, :-1], stored.ids)
+
+
+def test_memory_is_as_estimated(name: str, stored: Stored, tmp_path: Path) -> None:
+    kind = get_backend(name)
+    index = build(name, stored)
+    index.save(tmp_path / "index")
+    loaded = load_index(tmp_path / "index", stored.vectors)  # the exact one maps its codes
+    assert 0.5 < loaded.memory_bytes() / kind.estimate_bytes(N, D) < 2
+
+
+def test_threads_get_the_same_answers(name: str, stored: Stored, queries: np.ndarray) -> None:
+    index = build(name, stored)
+    mask = np.ones(stored.ids.max() + 1, dtype=bool)
+    mask[stored.ids[::2]] = False
+    alone = [index.search(queries, 5), index.search(queries, 5, allowed=mask)]
+    wrong = []
+
+    def work() -> None:
+        for turn in range(4):
+            found = index.search(queries, 5, allowed=mask if turn % 2 else None)
+            if not np.array_equal(found.rows, alone[turn % 2].rows):
+                wrong.append(turn)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_building_twice_gives_the_same(name: str, stored: Stored, queries: np.ndarray) -> None:
+    kind = get_backend(name)
+    built = []
+    for _ in range(2):
+        index = kind(D, kind.suggest(1000, D), stored.vectors)
+        index.add(stored.codes[:1000], stored.ids[:1000])
+        index.effort = min(8, max(index.efforts()))
+        built.append(index)
+    one, other = built
+    np.testing.assert_array_equal(one.search(queries, 10).rows, other.search(queries, 10).rows)
