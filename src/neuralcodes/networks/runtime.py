@@ -53,8 +53,8 @@ class Runtime:
         if not self.compiled:
             return network
         # "reduce-overhead" records the pass and its gradient as CUDA graphs: at batch 100 a
-        # GPU's time goes into launching kernels. Not yet run on a GPU; on a CPU the compiled
-        # pass was seen to train as the plain one does.
+        # GPU's time goes into launching kernels. Not yet run on a GPU; on a CPU the compiled pass
+        # was seen to train as well as the plain one, with other draws of dropout.
         return torch.compile(network, mode="reduce-overhead", dynamic=False)
 
     def describe(self) -> dict[str, str]:

@@ -76,7 +76,7 @@ def check_checkpoint_room(folder: Path, optimizer: torch.optim.Optimizer, keep_b
     one = copies * sum(p.numel() * p.element_size() for p in parameters)
     # an old checkpoint leaves after the new one is whole
     needed = one * (2 + keep_best - len(_checkpoints(folder)))
-    check_room(folder, needed, "a run's checkpoints", "free some space or give another --out")
+    check_room(folder, needed, "keeping checkpoints", "free some space or give another --out")
 
 
 def save_checkpoint(
@@ -158,10 +158,11 @@ def load_checkpoint(
     """
     state = _read_state(path)
     made_with = state["config"]
-    for key, value in config.items():
-        if made_with.get(key) != value:
+    for key in {**made_with, **config}:
+        then, now = made_with.get(key), config.get(key)
+        if then != now:
             raise UserError(
-                f"{path}: made with {key} = {made_with.get(key)!r}, asked for {value!r}; "
+                f"{path}: made with {key} = {then!r}, asked for {now!r}; "
                 "resume with the same options, or start a new run with another --out"
             )
     with _damage_explained(path):

@@ -31,6 +31,8 @@ class Epoch:
 
 History = list[Epoch]
 
+COLUMNS = [field.name for field in fields(Epoch)]
+
 
 def write_history(path: Path, history: History) -> None:
     """Write as CSV with a header, atomically. No digit of a number is lost.
@@ -39,7 +41,7 @@ def write_history(path: Path, history: History) -> None:
         UserError: full disk or no right to write.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for epoch in history:
         writer.writerow(asdict(epoch))
@@ -54,13 +56,16 @@ def read_history(path: Path) -> History:
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames != COLUMNS:
+                raise ValueError("other columns")
             return [
                 Epoch(epoch=int(row.pop("epoch")), **{key: float(v) for key, v in row.items()})
-                for row in csv.DictReader(file)
+                for row in rows
             ]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except (TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a training history ({error})") from None
 
 

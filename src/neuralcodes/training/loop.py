@@ -82,14 +82,7 @@ def train(
     _seed(recipe.seed, 0)
     network = runtime.place(kind.build(classes))
     optimizer = make_optimizer(network, recipe)
-    config = {
-        "network": kind.name,
-        "classes": classes,
-        "train_images": train_images.fingerprint(),
-        "val_images": val_images.fingerprint(),
-        "precision": runtime.precision,
-        **{k: v for k, v in recipe.to_json().items() if k not in ("max_epochs", "patience")},
-    }
+    config = _configuration(kind, classes, train_images, val_images, recipe, runtime)
     keep_best = recipe.keep == "best"
     history: History = []
     with hold_checkpoints(checkpoints):
@@ -104,16 +97,11 @@ def train(
         if not stop_reason(history, recipe):
             check_checkpoint_room(checkpoints, optimizer, keep_best)
             forward = runtime.training_forward(network)
-            train_batches = Batches(train_images, kind, runtime)
-            val_batches = Batches(val_images, kind, runtime)
+            batches = Batches(train_images, kind, runtime), Batches(val_images, kind, runtime)
         while not (reason := stop_reason(history, recipe)):
             number = len(history) + 1
-            start = time.perf_counter()
-            score = _run_epoch(network, forward, optimizer, train_batches, recipe, number)
-            trained = time.perf_counter()
-            val = evaluate_classifier(network, val_batches)
-            _check_number(val, number)
-            history = [*history, _record(number, score, val, start, trained, len(train_batches))]
+            epoch = _run_epoch(network, forward, optimizer, *batches, recipe, number)
+            history = [*history, epoch]
             save_checkpoint(checkpoints, network, optimizer, history, config, keep_best)
             after_epoch(history)
         kept = best_epoch(history) if keep_best else history[-1].epoch
@@ -121,6 +109,26 @@ def train(
             best = checkpoint_of(checkpoints, kept) / "weights.safetensors"
             load_weights(network, best, kind.name)
     return Trained(network.eval(), history, kept, reason)
+
+
+def _configuration(
+    kind: NetworkKind,
+    classes: int,
+    train_images: ImageSet,
+    val_images: ImageSet,
+    recipe: Recipe,
+    runtime: Runtime,
+) -> dict[str, Any]:
+    """What a resumed run must agree with: all that its weights depend on."""
+    return {
+        "network": kind.name,
+        "classes": classes,
+        "train_images": train_images.fingerprint(),
+        "val_images": val_images.fingerprint(),
+        "precision": runtime.precision,
+        **{k: v for k, v in recipe.to_json().items() if k not in ("max_epochs", "patience")},
+        **({"compiled": True} if runtime.compiled else {}),
+    }
 
 
 def _check_images(images: ImageSet, kind: NetworkKind, classes: int) -> None:
@@ -161,10 +169,38 @@ def _run_epoch(
     network: nn.Module,
     forward: Callable[[torch.Tensor], torch.Tensor],
     optimizer: torch.optim.Optimizer,
+    train_batches: Batches,
+    val_batches: Batches,
+    recipe: Recipe,
+    number: int,
+) -> Epoch:
+    start = time.perf_counter()
+    score = _train_once(network, forward, optimizer, train_batches, recipe, number)
+    trained = time.perf_counter()
+    val = evaluate_classifier(network, val_batches)
+    _check_number(val, number)
+    return Epoch(
+        epoch=number,
+        train_loss=score.cross_entropy,
+        train_accuracy=score.accuracy,
+        train_top5=score.top5_accuracy,
+        val_loss=val.cross_entropy,
+        val_accuracy=val.accuracy,
+        val_top5=val.top5_accuracy,
+        seconds=time.perf_counter() - start,
+        images_per_second=len(train_batches) / (trained - start),
+    )
+
+
+def _train_once(
+    network: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
     batches: Batches,
     recipe: Recipe,
     number: int,
 ) -> ClassifierScore:
+    """One pass over the training images in the order that the seed gives this epoch."""
     order = torch.randperm(len(batches), generator=_seed(recipe.seed, number))
     tally = Tally(batches.runtime.device)
     network.train()
@@ -175,7 +211,7 @@ def _run_epoch(
             with batches.runtime.autocast():
                 logits = forward(pixels)
             loss = F.cross_entropy(logits.float(), wanted)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             tally.add(loss, logits, wanted)
             bar.update(len(wanted))
@@ -208,24 +244,3 @@ def _seed(seed: int, epoch: int) -> torch.Generator:
     combined = seed * 1_000_003 + epoch
     torch.manual_seed(combined)
     return torch.Generator().manual_seed(combined + 500_009)
-
-
-def _record(
-    number: int,
-    score: ClassifierScore,
-    val: ClassifierScore,
-    start: float,
-    trained: float,
-    images: int,
-) -> Epoch:
-    return Epoch(
-        epoch=number,
-        train_loss=score.cross_entropy,
-        train_accuracy=score.accuracy,
-        train_top5=score.top5_accuracy,
-        val_loss=val.cross_entropy,
-        val_accuracy=val.accuracy,
-        val_top5=val.top5_accuracy,
-        seconds=time.perf_counter() - start,
-        images_per_second=images / (trained - start),
-    )

@@ -1,0 +1,186 @@
+"""Training end to end on digits."""
+
+from __future__ import annotations
+
+import gc
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from digit_images import digit_images
+from training_worker import result, train_digits
+
+from neuralcodes.common.errors import UserError
+from neuralcodes.networks.registry import get_network
+from neuralcodes.networks.runtime import Runtime, choose_runtime
+from neuralcodes.networks.weights import weights_hash
+from neuralcodes.training.batches import Batches
+from neuralcodes.training.classification import evaluate_classifier
+from neuralcodes.training.history import History
+from neuralcodes.training.loop import train
+from neuralcodes.training.recipe import Recipe
+
+FP32 = Runtime(torch.device("cpu"), "fp32")
+SMALL = get_network("small")
+IMAGES = digit_images(300)
+
+
+def test_it_learns_and_its_figures_are_of_the_weights_it_gives(tmp_path: Path) -> None:
+    trained = train_digits(tmp_path, max_epochs=10)
+    first, last = trained.history[0], trained.history[-1]
+    assert last.val_accuracy > 0.7 and last.train_loss < first.train_loss
+    assert [epoch.epoch for epoch in trained.history] == list(range(1, 11))
+    assert trained.kept_epoch == 10 and not trained.network.training
+    batches = Batches(digit_images(500).select(range(400, 500)), SMALL, FP32)
+    score = evaluate_classifier(trained.network, batches)
+    assert (score.cross_entropy, score.accuracy, score.top5_accuracy) == (
+        last.val_loss, last.val_accuracy, last.val_top5,
+    )  # fmt: skip
+    assert last.seconds > 0 and last.images_per_second > 0
+
+
+def test_the_train_figures_are_means_over_images_with_the_steps_of_the_recipe(
+    tmp_path: Path,
+) -> None:
+    """One epoch against the textbook loop, with a last batch smaller than the others."""
+    recipe = Recipe(learning_rate=1e-3, batch_size=70, max_epochs=1, seed=5)
+    kind = replace(SMALL, build=without_dropout)
+    trained = train(kind, 10, IMAGES, IMAGES, recipe, FP32, tmp_path)
+
+    torch.manual_seed(5 * 1_000_003)
+    network = without_dropout(10)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=1e-3, eps=1e-7, amsgrad=True, foreach=False, fused=False
+    )
+    generator = torch.Generator().manual_seed(5 * 1_000_003 + 1 + 500_009)
+    order = torch.randperm(300, generator=generator).numpy()
+    loss_sum, hits = 0.0, 0
+    for rows in np.split(order, range(70, 300, 70)):
+        pixels = torch.from_numpy(IMAGES.read(rows)).permute(0, 3, 1, 2).float() / 255
+        labels = torch.from_numpy(IMAGES.label_array()[rows])
+        logits = network(pixels)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += float(loss.detach()) * len(rows)
+        hits += int((logits.argmax(1) == labels).sum())
+    epoch = trained.history[0]
+    assert epoch.train_loss == pytest.approx(loss_sum / 300, rel=1e-5)
+    assert epoch.train_accuracy == pytest.approx(hits / 300, abs=0.01)
+    pairs = zip(trained.network.parameters(), network.parameters(), strict=True)
+    apart = torch.cat([(ours - wanted).detach().abs().flatten() for ours, wanted in pairs])
+    assert float(apart.max()) < 2e-4  # 5 steps of up to 1e-3 each
+    assert float(apart.mean()) < 2e-6
+
+
+def without_dropout(classes: int) -> torch.nn.Module:
+    network = SMALL.build(classes)
+    for part in network.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    return network
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_run(tmp_path: Path, precision: str) -> None:
+    options: dict[str, Any] = {"max_epochs": 2, "precision": precision}
+    one = result(train_digits(tmp_path / "one", **options))
+    assert one == result(train_digits(tmp_path / "two", **options))
+    assert one != result(train_digits(tmp_path / "three", seed=1, **options))
+
+
+def test_the_best_weights_are_kept_when_asked_for(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"max_epochs": 5, "astray": True, "learning_rate": 0.01}
+    last = train_digits(tmp_path / "last", **options)
+    best = train_digits(tmp_path / "best", keep="best", **options)
+    assert best.history[-1].val_loss == last.history[-1].val_loss
+    early = min(best.history, key=lambda epoch: epoch.val_loss).epoch
+    assert best.kept_epoch == early < 5 == last.kept_epoch
+    until = train_digits(tmp_path / "until", **{**options, "max_epochs": early})
+    kept = [weights_hash(t.network.state_dict()) for t in (best, until, last)]
+    assert kept[0] == kept[1] != kept[2]
+
+
+def test_early_stopping(tmp_path: Path) -> None:
+    trained = train_digits(tmp_path, max_epochs=50, patience=0, astray=True, learning_rate=0.01)
+    losses = [epoch.val_loss for epoch in trained.history]
+    *falling, last = losses
+    assert last >= falling[-1]
+    assert falling == sorted(set(falling), reverse=True)
+    assert "has not fallen" in trained.stopped_because
+
+
+def test_the_caller_hears_of_each_epoch_once_its_checkpoint_is_there(tmp_path: Path) -> None:
+    heard: list[tuple[int, bool]] = []
+
+    def hear(history: History) -> None:
+        path = tmp_path / f"epoch-{len(history):04d}" / "state.json"
+        heard.append((len(history), len(json.loads(path.read_text())["history"]) == len(history)))
+
+    def go(epochs: int) -> None:
+        recipe = Recipe(max_epochs=epochs, patience=9)
+        train(SMALL, 10, IMAGES, IMAGES, recipe, FP32, tmp_path, resume=True, after_epoch=hear)
+
+    go(2)
+    assert heard == [(1, True), (2, True)]
+    go(3)
+    assert heard[2:] == [(2, True), (3, True)]
+
+
+@pytest.mark.parametrize("rate", [1e20, 1e36])
+def test_a_loss_that_is_no_number_ends_the_run_in_one_line(tmp_path: Path, rate: float) -> None:
+    with pytest.raises(UserError, match="epoch 1: the loss is no longer a number") as caught:
+        train_digits(tmp_path, max_epochs=3, learning_rate=rate)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "checkpoints").glob("epoch-*"))
+
+
+def test_images_that_do_not_fit(tmp_path: Path) -> None:
+    def go(classes: int, name: str = "small", count: int = 300) -> None:
+        images = IMAGES.select(range(count))
+        train(get_network(name), classes, IMAGES, images, Recipe(), FP32, tmp_path)
+
+    with pytest.raises(UserError, match="digits: no images"):
+        go(10, count=0)
+    with pytest.raises(ValueError, match="labels up to 9, but 9 classes"):
+        go(9)
+    with pytest.raises(ValueError, match="images of"):
+        go(10, name="reference")
+
+
+def test_training_holds_on_to_nothing(tmp_path: Path) -> None:
+    def tensors() -> int:
+        return sum(issubclass(type(value), torch.Tensor) for value in gc.get_objects())
+
+    counts: list[int] = []
+
+    def count(history: History) -> None:
+        gc.collect()
+        counts.append(tensors())
+
+    recipe = Recipe(max_epochs=4, patience=9, batch_size=30)
+    train(SMALL, 10, IMAGES, IMAGES, recipe, FP32, tmp_path, after_epoch=count)
+    assert counts[1] == counts[2] == counts[3]
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+
+@needs_gpu
+@pytest.mark.parametrize("compiled", [False, True])
+def test_on_a_gpu(tmp_path: Path, compiled: bool) -> None:
+    runtime = choose_runtime("cuda", compiled=compiled)
+    recipe = Recipe(learning_rate=4e-3, batch_size=40, max_epochs=10, patience=99)
+    images = digit_images(500)
+    sets = images.select(range(400)), images.select(range(400, 500))
+    trained = train(SMALL, 10, *sets, recipe, runtime, tmp_path / "whole")
+    assert trained.history[-1].val_accuracy > 0.7
+    half = replace(recipe, max_epochs=5)
+    train(SMALL, 10, *sets, half, runtime, tmp_path / "broken")
+    again = train(SMALL, 10, *sets, recipe, runtime, tmp_path / "broken", resume=True)
+    assert again.history[-1].val_loss == pytest.approx(trained.history[-1].val_loss, rel=0.2)
