@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import Runtime, choose_runtime
 from neuralcodes.networks.summary import layer_table
 from neuralcodes.reports.content import Comparison, RunContent
+from neuralcodes.reports.figures import write_history_figure
 from neuralcodes.reports.page import write_report
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.classification import ClassifierScore, evaluate_classifier
-from neuralcodes.training.history import read_history, write_history
+from neuralcodes.training.history import History, read_history, write_history
 from neuralcodes.training.loop import train
 
 CLASSIFIED = ("train", "val", "test")
@@ -79,7 +81,7 @@ def train_run(
         runtime,
         run.checkpoints,
         resume=resume,
-        after_epoch=lambda history: write_history(run.history_file, history),
+        after_epoch=partial(_record_history, run),
     )
     network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)
     save_network(run.weights_file, network)
@@ -93,6 +95,11 @@ def train_run(
         },
     )
     return run
+
+
+def _record_history(run: RunFolder, history: History) -> None:
+    write_history(run.history_file, history)
+    write_history_figure(run.figures, history)
 
 
 def evaluate_run(

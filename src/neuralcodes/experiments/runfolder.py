@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "training.json"
 
     @property
+    def figures(self) -> Path:
+        """Figures as PNG files."""
+        return self.path / "figures"
+
+    @property
     def checkpoints(self) -> Path:
         """One checkpoint an epoch."""
         return self.path / "checkpoints"

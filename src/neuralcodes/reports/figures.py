@@ -25,6 +25,7 @@ from neuralcodes.reports.plots import (
 )
 from neuralcodes.reports.results import Results
 from neuralcodes.reports.style import LIGHT, Style, png_bytes
+from neuralcodes.training.history import History
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,25 @@ def write_figures(folder: Path, content: RunContent, results: Results) -> list[P
         "Software": "neuralcodes",
         "Code": "; ".join(layer.about for layer in results.layers),
     }
-    written = []
-    for name, figure in _all_figures(content, results):
-        path = folder / f"{name}.png"
-        with atomic_write(path) as file:
-            file.write(png_bytes(figure, about))
-        written.append(path)
-    return written
+    return [
+        _write(folder / f"{name}.png", figure, about)
+        for name, figure in _all_figures(content, results)
+    ]
+
+
+def write_history_figure(folder: Path, history: History) -> Path:
+    """`history.png` alone, for a training that goes on.
+
+    Raises:
+        UserError: full disk or no right to write.
+    """
+    return _write(folder / "history.png", history_figure(history), {"Software": "neuralcodes"})
+
+
+def _write(path: Path, figure: Figure, about: dict[str, str]) -> Path:
+    with atomic_write(path) as file:
+        file.write(png_bytes(figure, about))
+    return path
 
 
 def _all_figures(content: RunContent, results: Results) -> Iterator[tuple[str, Figure]]:
