@@ -170,20 +170,17 @@ def _decode_into(
         block = np.zeros((len(rows), *size, 3), dtype=np.uint8)
         for position, row in enumerate(rows):
             try:
-                data = source.read(row)
+                block[position] = decode(source.read(row), size, resize)
             except OSError as error:
                 reasons[row] = error.strerror or str(error)
                 if sums[row] != UNREADABLE:
                     broken.append(row)
-                continue
-            try:
-                block[position] = decode(data, size, resize)
             except ValueError as error:
                 reasons[row] = str(error)
-            except MemoryError:
+            except MemoryError:  # of the machine, not of the file: no verdict to keep
                 raise UserError(
-                    f"{source.name}: not enough memory to decode {source.keys[row]} "
-                    f"({len(data) / 1e6:.1f} MB); close other programs or take the file away"
+                    f"{source.name}: not enough memory to decode {source.keys[row]}; "
+                    "close other programs or take the file away"
                 ) from None
         # Written, not stored through a memory map: on a full disk that ends the process (SIGBUS).
         with open(path, "r+b") as file:

@@ -120,7 +120,12 @@ def labelled(
 
 
 def refuse_empty_classes(source: Source, class_of: Callable[[str], str | None]) -> None:
-    """Raise a `UserError` that names the first class folder in which there is no image."""
+    """Raise a `UserError` that names the first class folder in which there is no image.
+
+    A source without any image passes: `decode_all` says so in its own words.
+    """
+    if not source.keys:
+        return
     used = {class_of(key) for key in source.keys}
     for folder in source.folders:
         name = class_of(f"{folder}/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ Resize = Literal["crop", "squash"]
 middle; `squash` ignores the aspect ratio."""
 
 MAX_PIXELS = 178_956_970  # twice what Pillow warns of: beyond it, it refuses a file as a bomb
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF")
 """What may be opened, whatever the file is called. Some of Pillow's other readers start programs
 (EPS), and all widen what a hostile file can reach."""
 
@@ -69,7 +70,7 @@ def _decode_any(data: bytes, size: tuple[int, int], resize: Resize) -> Pixels:
     if not data:
         raise _RefusedError("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats())
         with _one_big_image if _prepare(image, size) > _BIG else nullcontext():
             image.load()
             _turn_upright(image)
@@ -83,6 +84,12 @@ def _decode_any(data: bytes, size: tuple[int, int], resize: Resize) -> Pixels:
     except Exception as error:
         # On damaged files Pillow's readers raise whatever went wrong in them, struct.error too.
         raise _RefusedError(f"damaged image ({error or type(error).__name__})") from None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)  # older ones know no AVIF
 
 
 def _prepare(image: Image.Image, size: tuple[int, int]) -> int:
