@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import threading
-from contextlib import nullcontext
-from typing import Literal
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Literal, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -19,9 +21,13 @@ Resize = Literal["crop", "squash"]
 middle; `squash` ignores the aspect ratio."""
 
 MAX_PIXELS = 178_956_970  # twice what Pillow warns of: beyond it, it refuses a file as a bomb
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF", "HEIF")
 """What may be opened, whatever the file is called. Some of Pillow's other readers start programs
 (EPS), and all widen what a hostile file can reach."""
+
+_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})  # of ISO 23008
+
+Result = TypeVar("Result")
 
 _BIG = 2**24  # pixels; from here on one image at a time, or many threads would fill the memory
 _one_big_image = threading.Lock()
@@ -48,6 +54,26 @@ def decode(data: bytes, size: tuple[int, int], resize: Resize = "crop") -> Pixel
     return _decode_any(data, size, resize)
 
 
+def open_picture(data: bytes, longest: int | None = None) -> Image.Image:
+    """An image file as a picture of its own shape: RGB, upright, on white where transparent.
+
+    Args:
+        data: the file's bytes.
+        longest: scale it down so that no side has more pixels; None for its own size.
+
+    Raises:
+        ValueError: as for `decode`.
+    """
+
+    def shrink(image: Image.Image) -> Image.Image:
+        if longest is not None and max(image.size) > longest:
+            image = image.copy()
+            image.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+        return image
+
+    return _open(data, None if longest is None else (longest, longest), shrink)
+
+
 def _decode_plain_jpeg(data: bytes, size: tuple[int, int]) -> Pixels | None:
     """The fast path; None when the file needs more than it does."""
     # Orientation lives in an EXIF block before the picture data; Pillow handles those.
@@ -67,6 +93,13 @@ class _RefusedError(ValueError):
 
 
 def _decode_any(data: bytes, size: tuple[int, int], resize: Resize) -> Pixels:
+    return _open(data, size, lambda image: np.asarray(_fit(image, size, resize)))
+
+
+def _open(
+    data: bytes, size: tuple[int, int] | None, finish: Callable[[Image.Image], Result]
+) -> Result:
+    """Decode and finish one image; `size` is what will be made of it, None for the whole."""
     if not data:
         raise _RefusedError("empty file")
     try:
@@ -74,30 +107,38 @@ def _decode_any(data: bytes, size: tuple[int, int], resize: Resize) -> Pixels:
         with _one_big_image if _prepare(image, size) > _BIG else nullcontext():
             image.load()
             _turn_upright(image)
-            return np.asarray(_fit(_to_rgb(image), size, resize))
+            return finish(_to_rgb(image))
     except (_RefusedError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise _RefusedError("too many pixels") from None
     except UnidentifiedImageError:
-        raise _RefusedError("not an image, or of a kind that is not supported") from None
+        raise _RefusedError(_unknown(data)) from None
     except Exception as error:
         # On damaged files Pillow's readers raise whatever went wrong in them, struct.error too.
         raise _RefusedError(f"damaged image ({error or type(error).__name__})") from None
 
 
+def _unknown(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and "HEIF" not in _formats():
+        return 'HEIC needs one more package: pip install "neuralcodes[heic]"'
+    return "not an image, or of a kind that is not supported"
+
+
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
+    with suppress(ImportError):  # an extra
+        importlib.import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)  # older ones know no AVIF
 
 
-def _prepare(image: Image.Image, size: tuple[int, int]) -> int:
+def _prepare(image: Image.Image, size: tuple[int, int] | None) -> int:
     """Choose the scale of decoding; gives how many pixels will be held at once."""
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         raise _RefusedError(f"too many pixels ({image.width}×{image.height})")
-    if image.format not in ("JPEG", "MPO"):
+    if size is None or image.format not in ("JPEG", "MPO"):
         return pixels
     # JPEG can be decoded at a half, quarter or eighth. Twice the size to spare, and the larger
     # side for both, as the picture may lie on its side.

@@ -24,7 +24,7 @@ from neuralcodes.images.blocks import over_blocks
 
 IMAGE_ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif",
-    ".ppm", ".pgm", ".pbm", ".pnm",
+    ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm",
 })  # fmt: skip
 
 UNREADABLE = -1  # in place of a checksum
