@@ -42,3 +42,16 @@ def test_interval_is_repeatable_and_wider_at_higher_confidence():
 def test_no_values():
     score = Score("m", np.array([np.nan]))
     assert np.isnan([score.mean, *score.interval()]).all()
+
+
+def test_what_is_not_defined_is_null_in_json():
+    facts = Score("m", np.array([np.nan, np.nan])).to_json()
+    assert (facts["mean"], facts["low"], facts["high"]) == (None, None, None)
+    assert (facts["queries"], facts["without_relevant"]) == (2, 2)
+
+
+def test_many_queries_are_resampled_in_parts(monkeypatch):
+    score = Score("m", np.random.default_rng(2).random(50))
+    whole = score.interval()
+    monkeypatch.setattr("neuralcodes.evaluation.score.CHUNK", 120)
+    assert score.interval() == pytest.approx(whole, abs=1e-12)

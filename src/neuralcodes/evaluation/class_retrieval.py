@@ -10,7 +10,7 @@ import numpy.typing as npt
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.codes.store import Codes
 from neuralcodes.evaluation.measures import (
-    average_precision,
+    AVERAGE_PRECISION,
     precision_at,
     precision_recall_curve,
     recall_at,
@@ -18,7 +18,7 @@ from neuralcodes.evaluation.measures import (
 from neuralcodes.evaluation.ranks import relevant_ranks
 from neuralcodes.evaluation.relevance import ClassRelevance
 from neuralcodes.evaluation.score import Score
-from neuralcodes.index.exact import search_exact
+from neuralcodes.index.exact import Database, search_exact
 from neuralcodes.index.ranking import Ranking
 
 CUT_OFFS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -55,14 +55,15 @@ def evaluate_class_retrieval(
         shown_queries: of how many first queries to keep the nearest images.
         shown: how many nearest images to keep of each.
     """
-    ranks = relevant_ranks(codes.values, codes.values, ClassRelevance.among(labels))
+    database = Database.of(codes.values)
+    ranks = relevant_ranks(database.values, database, ClassRelevance.among(labels))
     cut_offs = [k for k in CUT_OFFS if k < len(codes)]
     first = np.arange(min(shown_queries, len(codes)))
     return ClassRetrieval(
         spec=codes.spec,
-        average_precision=Score("average precision", average_precision(ranks)),
+        average_precision=AVERAGE_PRECISION.score(ranks),
         precision=precision_recall_curve(ranks),
         precision_at={k: Score("", precision_at(ranks, k)).mean for k in cut_offs},
         recall_at={k: Score("", recall_at(ranks, k)).mean for k in cut_offs},
-        neighbours=search_exact(codes.values[first], codes.values, shown, exclude=first),
+        neighbours=search_exact(database.values[first], database, shown, exclude=first),
     )

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES = 2000
+CHUNK = 4_000_000  # values drawn at a time
+
+Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,10 @@ class Score:
     """Values of one measure, float64 q; NaN for queries that have none."""
 
     measure: str
-    values: npt.NDArray[np.float64]
+    values: Values
 
     @property
-    def defined(self) -> npt.NDArray[np.float64]:
+    def defined(self) -> Values:
         """The values there are."""
         return self.values[~np.isnan(self.values)]
 
@@ -30,25 +33,36 @@ class Score:
 
     def interval(self, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
         """Percentile bootstrap interval of the mean over queries (Efron 1979), seeded."""
-        values = self.defined
-        if not len(values):
-            return float("nan"), float("nan")
-        generator = np.random.default_rng(seed)
-        means = np.empty(RESAMPLES)
-        for number in range(RESAMPLES):
-            means[number] = values[generator.integers(len(values), size=len(values))].mean()
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(means, [tail, 1 - tail])
-        return float(low), float(high)
+        return bootstrap_interval(self.defined, confidence, seed)
 
     def to_json(self) -> dict[str, Any]:
-        """Mean, interval and counts, JSON-ready."""
+        """Mean, interval and counts, JSON-ready; what is not defined is null."""
         low, high = self.interval()
         return {
             "measure": self.measure,
-            "mean": self.mean,
-            "low": low,
-            "high": high,
+            "mean": _number(self.mean),
+            "low": _number(low),
+            "high": _number(high),
             "queries": len(self.values),
             "without_relevant": int(np.isnan(self.values).sum()),
         }
+
+
+def bootstrap_interval(values: Values, confidence: float, seed: int) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values` (float64, none NaN); NaN for none."""
+    count = len(values)
+    if not count:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    step = max(1, CHUNK // count)
+    for at in range(0, RESAMPLES, step):
+        part = means[at : at + step]
+        part[:] = values[generator.integers(count, size=(len(part), count))].mean(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value

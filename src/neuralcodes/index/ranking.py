@@ -13,8 +13,9 @@ class Ranking:
     """The k nearest database rows of q queries, nearest first; ties stand in order of rows.
 
     Attributes:
-        rows: int64 q×k; -1 where a query has fewer than k candidates.
-        distances: Euclidean, float32 q×k; infinite where the row is -1.
+        rows: int64 q×k, no row twice for a query; -1 where a query has fewer than k candidates.
+        distances: float32 q×k, Euclidean; infinite where the row is -1. After re-ranking by
+            something else than codes they are that step's own; lower stands first always.
     """
 
     rows: npt.NDArray[np.int64]
