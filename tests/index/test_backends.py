@@ -144,6 +144,7 @@ def test_removed_codes_are_never_found(name: str, stored: Stored, queries: np.nd
     assert index.remove(np.append(gone, [10**9, 0])) == len(gone)
     assert index.remove(gone) == 0
     assert len(index) == N - len(gone)
+    assert sorted(index.ids()) == sorted(set(stored.ids) - set(gone))
     found = index.search(queries, 10)
     assert not np.isin(found.rows, gone).any()
     left = ~np.isin(stored.ids, gone)

@@ -59,12 +59,14 @@ class IndexBackend(ABC):
     Attributes:
         name: what it is registered as.
         exact: whether it always finds the true nearest.
+        trained: whether it learns from the first codes what all later ones are kept by.
         effort: how hard a search works. More finds more of the true nearest and takes longer;
             each backend says what it means. An exact one ignores it.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool] = False
+    trained: ClassVar[bool] = False
     parameters_kind: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, dims: int, parameters: Parameters, vectors: Vectors | None = None) -> None:
@@ -140,8 +142,12 @@ class IndexBackend(ABC):
         """
 
     @abstractmethod
+    def ids(self) -> Ids:
+        """Ids of the codes that can be found, int64, in any order."""
+
     def __len__(self) -> int:
         """How many codes can be found."""
+        return len(self.ids())
 
     @abstractmethod
     def memory_bytes(self) -> int:

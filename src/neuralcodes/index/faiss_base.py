@@ -174,8 +174,9 @@ class FaissIndex(IndexBackend):
             raise UserError(f"{path}: a damaged index (its files disagree); build it again")
         return index
 
-    def __len__(self) -> int:
-        return int(self._alive.sum())
+    def ids(self) -> Ids:
+        """See `IndexBackend.ids`."""
+        return self._ids[self._alive]
 
     def memory_bytes(self) -> int:
         """See `IndexBackend.memory_bytes`."""

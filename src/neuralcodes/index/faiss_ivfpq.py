@@ -45,6 +45,7 @@ class IvfPqIndex(FaissIndex):
         ValueError: there are no stored codes to re-rank by.
     """
 
+    trained = True
     parameters_kind = IvfPqParameters
     parameters: IvfPqParameters
 

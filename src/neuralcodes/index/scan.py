@@ -133,11 +133,10 @@ class ScanIndex(IndexBackend):
             raise UserError(f"{path}: a damaged index ({error}); build it again") from None
         return index
 
-    def __len__(self) -> int:
-        return sum(
-            len(block.ids) if block.alive is None else int(block.alive.sum())
-            for block in self._blocks
-        )
+    def ids(self) -> Ids:
+        """See `IndexBackend.ids`."""
+        parts = [b.ids if b.alive is None else b.ids[b.alive] for b in self._blocks]
+        return np.concatenate([*parts, np.empty(0, np.int64)])
 
     def memory_bytes(self) -> int:
         """See `IndexBackend.memory_bytes`."""

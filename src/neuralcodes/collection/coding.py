@@ -1,0 +1,128 @@
+"""The network of a collection, opened when a code has to be made and not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuralcodes.codes.spec import CodeSpec, parse_code
+from neuralcodes.common.errors import UserError
+from neuralcodes.images.imageset import Pixels
+
+if TYPE_CHECKING:
+    from neuralcodes.codes.encoder import Encoder
+
+BATCH = 250  # images a pass
+
+
+def make_encoder(code: str, device: str, precision: str) -> Encoder:
+    """The encoder of one code as people write it.
+
+    Raises:
+        UserError: unknown network, layer or transform.
+    """
+    from neuralcodes.codes.encoder import Encoder
+    from neuralcodes.networks.opened import open_network
+    from neuralcodes.networks.runtime import choose_runtime
+
+    request = parse_code(code)
+    runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
+    return Encoder(open_network(request.network), [request], runtime)
+
+
+def absolute_code(code: str) -> str:
+    """The same code with its network's full path, where the network is a path."""
+    network = parse_code(code).network
+    if not Path(network).exists():
+        return code
+    return str(Path(network).resolve()) + code[len(network) :]
+
+
+class Coder:
+    """Makes codes that fit a collection, and no others.
+
+    Args:
+        path: the collection, for messages.
+        spec: what its codes are.
+        written: the code as it was written when the collection was made, with full path.
+        device: "auto", "cpu" or "cuda".
+        instead: a code given now in place of the one remembered.
+    """
+
+    def __init__(
+        self, path: Path, spec: CodeSpec, written: str, device: str = "auto", instead: str = ""
+    ) -> None:
+        self._path = path
+        self.spec = spec
+        self._written = written
+        self._device = device
+        self._instead = instead
+        self._encoder: Encoder | None = None
+
+    def adopt(self, encoder: Encoder) -> None:
+        """Use an encoder at hand.
+
+        Raises:
+            UserError: it makes other codes.
+        """
+        self._refuse_other(encoder.specs[0])
+        self._encoder = encoder
+
+    def check(self) -> None:
+        """Open the network if another was given, and refuse it if it makes other codes.
+
+        Raises:
+            UserError: it does.
+        """
+        if self._instead:
+            self._open()
+
+    def encode(self, pixels: Pixels, query: bool = False) -> npt.NDArray[np.float32]:
+        """Codes of uint8 n×H×W×3 pixels, float32 n×d, in passes of one size.
+
+        Args:
+            pixels: of the network's input size.
+            query: for searching with, not for storing; the two differ where codes are quantised.
+
+        Raises:
+            UserError: the network is not to be found, or is not the one.
+        """
+        encoder = self._open()
+        form: Any = "query" if query else "searched"
+        parts = [
+            encoder.encode(pixels[start : start + BATCH], form)[0]
+            for start in range(0, len(pixels), BATCH)
+        ]
+        made: npt.NDArray[np.float32] = np.concatenate(parts)
+        return made
+
+    def _open(self) -> Encoder:
+        if self._encoder is None:
+            code = self._instead or self._find()
+            encoder = make_encoder(code, self._device, self.spec.precision)
+            self._refuse_other(encoder.specs[0])
+            self._encoder = encoder
+        return self._encoder
+
+    def _find(self) -> str:
+        """The code as written then, or as it may be found from here."""
+        request = parse_code(self._written)
+        if Path(request.network).exists() or not Path(request.network).is_absolute():
+            return self._written
+        if Path(parse_code(self.spec.name).network).exists():
+            return self.spec.name
+        raise UserError(
+            f"{self._path}: its network {request.network} is no longer there; "
+            f"say where it is now: --code NETWORK@{request.layer or 'LAYER'}"
+        )
+
+    def _refuse_other(self, spec: CodeSpec) -> None:
+        try:
+            self.spec.require_same(spec)
+        except UserError as error:
+            raise UserError(
+                f"{self._path}: made with other weights or another code than {spec.name}: {error}"
+            ) from None

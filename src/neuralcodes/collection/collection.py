@@ -1,0 +1,404 @@
+"""`Collection`: the user's own pictures, searched and kept up to date."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralcodes.codes.spec import CodeSpec
+from neuralcodes.collection import adding, describing
+from neuralcodes.collection.coding import Coder, absolute_code, make_encoder
+from neuralcodes.collection.describing import Info
+from neuralcodes.collection.filters import Filter, parse_filter
+from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
+from neuralcodes.collection.metadata import own_columns, read_table, set_metadata
+from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.query import Asking, Crop, mean_code
+from neuralcodes.collection.records import allowed_codes, every_image, records_of
+from neuralcodes.collection.results import ImageRecord, Match, Results
+from neuralcodes.collection.searching import Searcher
+from neuralcodes.collection.snapshot import Floats
+from neuralcodes.collection.store import DTYPES, Store, create_store
+from neuralcodes.collection.sync import SyncOptions, SyncReport
+from neuralcodes.collection.writer import Writer, writing
+from neuralcodes.common.errors import UserError
+
+
+class Collection:
+    """A collection of pictures in one folder on disk.
+
+    Made by `create`, opened by `open`; a context manager. Reading is safe from several threads and
+    goes on while one process writes.
+
+    Example:
+        >>> with Collection.open("pictures.nc") as pictures:  # doctest: +SKIP
+        ...     for match in pictures.search("cat.jpg", k=5):
+        ...         print(match.distance, match.path)
+    """
+
+    def __init__(self, store: Store, coder: Coder) -> None:
+        self._store = store
+        self._coder = coder
+        self.pictures = Pictures(store.path)
+        self._asking = Asking(store, coder, self.pictures)
+        self._searcher = Searcher(store)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        code: str,
+        *,
+        dtype: str = "float32",
+        device: str = "auto",
+        precision: str = "fp32",
+        recall: float | None = None,
+        backend: str | None = None,
+        memory: int | None = None,
+    ) -> Collection:
+        """Make an empty collection.
+
+        Args:
+            path: a folder that is absent or empty.
+            code: what an image's code is, `NETWORK[@LAYER…]`; kept for good.
+            dtype: of the stored codes, "float32" or "float16" (half the room, distances to 1e-3).
+            device: "auto", "cpu" or "cuda".
+            precision: of the network's products, "fp32", "bf16" or "auto" (the faster).
+            recall: share of the true nearest that searches shall find, 0.95 if not given.
+            backend: an index by name; chosen by count and memory if not given.
+            memory: bytes that the index may take.
+
+        Raises:
+            UserError: something is there already; no such network.
+        """
+        if dtype not in DTYPES:
+            raise UserError(f"--dtype {dtype}: choose {' or '.join(DTYPES)}")
+        where = Path(path)
+        encoder = make_encoder(code, device, precision)
+        settings = {
+            "code": encoder.specs[0].to_json(),
+            "network": absolute_code(code),
+            "dtype": dtype,
+        }
+        create_store(where, settings)
+        collection = cls.open(where, device=device)
+        collection._coder.adopt(encoder)
+        if recall is not None or backend is not None or memory is not None:
+            collection.wish(recall=recall, backend=backend, memory=memory)
+        return collection
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, code: str | None = None, device: str = "auto"
+    ) -> Collection:
+        """Open a collection.
+
+        Args:
+            path: its folder.
+            code: where its network is now, if it has moved. Other weights are refused.
+            device: for making codes.
+
+        Raises:
+            UserError: there is none, it is damaged, or `code` is another code.
+        """
+        store = Store(Path(path))
+        try:
+            written = str(store.setting("network"))
+            coder = Coder(store.path, store.spec, written, device, code or "")
+            coder.check()
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, coder)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._store.close()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Images that have a code."""
+        ((count,),) = self._store.query("SELECT count(*) FROM images WHERE code IS NOT NULL")
+        return int(count)
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.path}: {len(self)} images, {self.spec.name}>"
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._store.path
+
+    @property
+    def spec(self) -> CodeSpec:
+        """What its codes are."""
+        return self._store.spec
+
+    # Keeping it up to date
+
+    def sync(
+        self,
+        paths: Sequence[str | os.PathLike[str]] = (),
+        *,
+        prune: bool = False,
+        retry_bad: bool = False,
+    ) -> SyncReport:
+        """Bring the collection up to date with folders, zip files, tar files or single images.
+
+        Only new and changed files are read, only contents never seen go through the network; files
+        that were moved are recognised, those that are gone leave. Each batch is committed by
+        itself, so that an interruption loses at most the one in flight.
+
+        Args:
+            paths: what to look at; all that was indexed before when empty.
+            prune: let images go also where a place holds none at all any more.
+            retry_bad: try unreadable files again though they have not changed.
+
+        Raises:
+            UserError: nothing there, or another process is writing.
+        """
+        with self._writing() as writer:
+            options = SyncOptions(prune=prune, retry_bad=retry_bad)
+            report = adding.sync(writer, self._coder, self.pictures, paths, options)
+            update_index(writer)
+        return report
+
+    def add(
+        self, images: Any, *, names: Sequence[str] | None = None, metadata: Any = None
+    ) -> SyncReport:
+        """Add images without letting any go.
+
+        Args:
+            images: one or several of: a path; a PIL image, an array, a tensor or the bytes of a
+                file, which the collection keeps as a file of its own.
+            names: for images from memory, one each; else they are named by content.
+            metadata: a mapping from column to value for all of them, or one mapping each.
+
+        Raises:
+            UserError: a path is not there, something is no picture, or another process is writing.
+        """
+        with self._writing() as writer:
+            report = adding.add(writer, self._coder, self.pictures, images, names, metadata)
+            update_index(writer)
+        return report
+
+    def remove(self, images: Any) -> int:
+        """Take images out; they stay out when their folder is indexed again.
+
+        No file is touched, except those that the collection keeps for images from memory.
+
+        Args:
+            images: one or several ids or paths; a folder's or archive's stands for all in it.
+
+        Returns:
+            How many images left.
+
+        Raises:
+            UserError: a path or id of which there is none, or another process is writing.
+        """
+        with self._writing() as writer:
+            return adding.remove(writer, self.pictures, images)
+
+    def compact(self) -> None:
+        """Give back the room of what was removed, and put the codes into few files.
+
+        Raises:
+            UserError: full disk, or another process is writing.
+        """
+        with self._writing() as writer:
+            adding.compact(writer)
+            update_index(writer, force=writer.setting("index") is not None)
+
+    def set_metadata(
+        self, table: str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+    ) -> tuple[int, int]:
+        """Give images values in columns of your own, for filters.
+
+        Args:
+            table: a CSV or Parquet file, or rows; each names an image in a column `path` (full,
+                or below the folder indexed, or a name that only one has) or `id`.
+
+        Returns:
+            How many images got values, and how many rows fitted no image.
+
+        Raises:
+            UserError: no such file, no column that names images, a column's name is taken.
+        """
+        if isinstance(table, (str, os.PathLike)):
+            rows, source = read_table(Path(table)), os.fspath(table)
+        else:
+            rows, source = [dict(row) for row in table], "metadata"
+        with self._writing() as writer:
+            return set_metadata(writer, rows, source)
+
+    def wish(
+        self, *, recall: float | None = None, backend: str | None = None, memory: int | None = None
+    ) -> None:
+        """Say what the index shall be; what is None stays as it was. See `create`.
+
+        Raises:
+            UserError: no such recall or index.
+        """
+        old = read_wishes(self._store)
+        wishes = Wishes(
+            old.recall if recall is None else recall,
+            backend or old.backend,
+            memory or old.memory,
+        )
+        with self._writing() as writer:
+            write_wishes(writer, wishes)
+            update_index(writer)
+
+    # Searching
+
+    def search(
+        self,
+        query: Any,
+        k: int = 10,
+        *,
+        crop: Crop | None = None,
+        exclude: Any = (),
+        filter: str | None = None,
+        exact: bool = False,
+    ) -> Results:
+        """The images nearest to a picture, or to several together (the mean of their codes).
+
+        An image of the collection that is searched by is not among its own results; copies of it
+        are. The network is opened only for pictures whose content the collection does not have.
+
+        Args:
+            query: one or a list of: an id or "id:N"; a path or file: address; a PIL image, an
+                array, a tensor, or the bytes of a file.
+            k: how many.
+            crop: left, top, width, height: search by this part of the (one) picture.
+            exclude: pictures of what is not wanted: what is nearer to one of them than to the
+                query is left out.
+            filter: a condition such as 'label == "cat" and width > 300'; see `filters`.
+            exact: do without the index.
+
+        Raises:
+            UserError: a picture cannot be had, or the filter is none.
+        """
+        if k < 1:
+            raise UserError(f"-k {k}: give a number above 0")
+        given = list(query) if isinstance(query, (list, tuple)) else [query]
+        if not given:
+            raise UserError("nothing to search by; give at least one picture")
+        if crop is not None and len(given) > 1:
+            raise UserError("--crop goes with one picture, not with several")
+        queries = [self._asking.look(one, crop) for one in given]
+        unwanted = exclude if isinstance(exclude, (list, tuple)) else [exclude]
+        negatives = [self._asking.look(one) for one in unwanted]
+        code = mean_code([self._asking.code(one) for one in queries])
+        against = np.stack([self._asking.code(one) for one in negatives]) if negatives else None
+        condition = self._condition(filter)
+        hidden = {q.image for q in (*queries, *negatives) if q.image is not None}
+        matches = self._matches(code, k, hidden, against, condition, exact)
+        return Results(
+            " + ".join(one.name for one in queries),
+            tuple(matches),
+            self.spec.name,
+            self._searcher.warning,
+            pictures=self.pictures,
+            asked=tuple(queries),
+        )
+
+    def search_codes(
+        self, codes: Floats, k: int = 10, *, filter: str | None = None, exact: bool = False
+    ) -> list[list[Match]]:
+        """The images nearest to codes at hand, for each of them.
+
+        Args:
+            codes: float32 q×d of this collection's spec.
+            k: how many.
+            filter: as for `search`.
+            exact: do without the index.
+        """
+        condition = self._condition(filter)
+        return [self._matches(code, k, set(), None, condition, exact) for code in codes]
+
+    def _condition(self, text: str | None) -> Filter | None:
+        return parse_filter(text, own_columns(self._store)) if text is not None else None
+
+    def _matches(
+        self,
+        code: Floats,
+        k: int,
+        hidden: set[int],
+        against: Floats | None,
+        condition: Filter | None,
+        exact: bool,
+    ) -> list[Match]:
+        """Images of the nearest contents; asks for more contents until k images are found."""
+        allowed = allowed_codes(self._store, condition) if condition else None
+        wanted = k + len(hidden)
+        while True:
+            found = self._searcher.search(code[None], wanted, allowed, exact)
+            real = found.rows[0] >= 0
+            ids, distances = found.rows[0][real], found.distances[0][real]
+            complete = len(ids) < wanted
+            if against is not None and len(ids):
+                apart = np.linalg.norm(self._searcher.vectors(ids)[:, None] - against, axis=2)
+                nearer = apart.min(axis=1) >= distances
+                ids, distances = ids[nearer], distances[nearer]
+            near = dict(zip(ids.tolist(), distances.tolist(), strict=True))
+            images = [
+                image
+                for image in records_of(self._store, near, condition)
+                if image.id not in hidden
+            ]
+            if len(images) >= k or complete:
+                images.sort(key=lambda image: (near[image.code or 0], image.id))
+                return [
+                    Match(rank, near[image.code or 0], image)
+                    for rank, image in enumerate(images[:k], start=1)
+                ]
+            wanted *= 2
+
+    # Looking at it
+
+    def image(self, number: int) -> ImageRecord:
+        """An image by its id.
+
+        Raises:
+            UserError: there is none.
+        """
+        return describing.image(self._store, number)
+
+    def images(self, filter: str | None = None) -> Iterator[ImageRecord]:
+        """All images that have a code, or those that a filter lets through, in order of ids."""
+        return every_image(self._store, self._condition(filter))
+
+    def codes(self, ids: Sequence[int]) -> Floats:
+        """Codes of images by id, float32 n×d.
+
+        Raises:
+            UserError: one of them is not there or has no code.
+        """
+        return describing.codes(self._store, ids)
+
+    def info(self) -> Info:
+        """How many images, how much room, which index at which recall."""
+        return describing.info(self._store)
+
+    def bad(self) -> list[tuple[str, str]]:
+        """Images without a code: path and reason."""
+        return describing.bad(self._store)
+
+    def _repr_html_(self) -> str:
+        return describing.page(self._store, self.pictures)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        with writing(self._store) as writer:
+            yield writer

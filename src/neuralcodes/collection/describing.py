@@ -1,0 +1,181 @@
+"""What there is to know of a collection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralcodes.collection.indexing import read_wishes
+from neuralcodes.collection.metadata import own_columns
+from neuralcodes.collection.pictures import Pictures, printable
+from neuralcodes.collection.records import every_image, select
+from neuralcodes.collection.results import ImageRecord, tile_of
+from neuralcodes.collection.schema import DATABASE
+from neuralcodes.collection.segments import FOLDER
+from neuralcodes.collection.sheet import render_sheet
+from neuralcodes.collection.snapshot import Floats
+from neuralcodes.collection.store import INDEXES, PICTURES, Store
+from neuralcodes.common.errors import UserError
+
+SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Info:
+    """A collection in figures.
+
+    Attributes:
+        path: its folder.
+        code: short form of its code; `fingerprint` says exactly which.
+        dims, dtype: of a code.
+        images: with a code.
+        contents: distinct ones among them.
+        bad: image files without a code.
+        removed_codes: codes that no image has any more and that `compact` would drop.
+        segments: files of codes.
+        bytes: on disk, by part: codes, database, index, pictures.
+        roots: what was indexed: place and kind.
+        columns: the user's own.
+        index: backend, why it, parameters, memory and measured recall.
+        calibration: of near-duplicates, if there was one.
+    """
+
+    path: str
+    code: str
+    fingerprint: str
+    dims: int
+    dtype: str
+    images: int
+    contents: int
+    bad: int
+    removed_codes: int
+    segments: int
+    bytes: dict[str, int]
+    roots: list[dict[str, str]]
+    columns: list[str]
+    index: dict[str, Any]
+    calibration: dict[str, Any] | None
+
+    @property
+    def bytes_per_image(self) -> float:
+        """All of the collection's files over its images."""
+        return sum(self.bytes.values()) / max(1, self.images)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "bytes_per_image": round(self.bytes_per_image, 1)}
+
+
+def info(store: Store) -> Info:
+    """See `Info`."""
+    ((images, bad),) = store.query(
+        "SELECT count(*) FILTER (WHERE code IS NOT NULL), "
+        "count(*) FILTER (WHERE bad IS NOT NULL) FROM images"
+    )
+    ((contents, dead),) = store.query(
+        "SELECT count(*) FILTER (WHERE NOT dead), count(*) FILTER (WHERE dead) FROM codes"
+    )
+    ((segments,),) = store.query("SELECT count(*) FROM segments")
+    roots = store.query("SELECT place, kind FROM roots ORDER BY place")
+    return Info(
+        path=str(store.path),
+        code=store.spec.name,
+        fingerprint=store.spec.fingerprint(),
+        dims=store.spec.dims,
+        dtype=str(store.dtype),
+        images=images,
+        contents=contents,
+        bad=bad,
+        removed_codes=dead,
+        segments=segments,
+        bytes=_sizes(store.path),
+        roots=[{"path": printable(os.fsdecode(place)), "kind": kind} for place, kind in roots],
+        columns=own_columns(store),
+        index=_index(store),
+        calibration=store.setting("calibration"),
+    )
+
+
+def _index(store: Store) -> dict[str, Any]:
+    state = store.setting("index")
+    choice = store.setting("index_choice") or {"backend": "exact", "reason": "nothing indexed yet"}
+    wishes = read_wishes(store)
+    about: dict[str, Any] = {**choice, "promised_recall": wishes.recall}
+    if state:
+        about |= {key: state[key] for key in ("parameters", "count", "memory_bytes", "recall")}
+    else:
+        about["recall"] = None  # exact: all of the true nearest are found
+    return about
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    parts = {"codes": FOLDER, "index": INDEXES, "pictures": PICTURES}
+    sizes = {name: _bytes_below(path / folder) for name, folder in parts.items()}
+    sizes["database"] = 0
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            sizes["database"] += (path / f"{DATABASE}{ending}").stat().st_size
+    return sizes
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(place, name)).st_size
+    return total
+
+
+def image(store: Store, number: int) -> ImageRecord:
+    """An image by its id.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = select(store, "images.id = ?", (number,))
+    if not found:
+        raise UserError(f"id:{number}: no image of that number in {store.path}")
+    return found[0]
+
+
+def codes(store: Store, ids: Sequence[int]) -> Floats:
+    """Codes of images by id, float32 n×d.
+
+    Raises:
+        UserError: one of them is not there or has no code.
+    """
+    known: dict[int, int] = {}
+    for start in range(0, len(ids), 900):
+        part = [int(number) for number in ids[start : start + 900]]
+        marks = ", ".join("?" * len(part))
+        sql = f"SELECT id, code FROM images WHERE code IS NOT NULL AND id IN ({marks})"
+        known.update(store.query(sql, part))
+    for number in ids:
+        if int(number) not in known:
+            raise UserError(f"id:{number}: no image of that number with a code in {store.path}")
+    wanted = np.array([known[int(number)] for number in ids], dtype=np.int64)
+    return store.snapshot().vectors(wanted)
+
+
+def bad(store: Store) -> list[tuple[str, str]]:
+    """Images without a code: path and reason, in order of paths."""
+    return store.query("SELECT path, bad FROM images WHERE bad IS NOT NULL ORDER BY path")
+
+
+def page(store: Store, pictures: Pictures) -> str:
+    """A few words and pictures, for a notebook."""
+    about = info(store)
+    tiles = []
+    for record in every_image(store, step=SHOWN):
+        tiles.append(tile_of(record, pictures, f"id:{record.id}"))
+        if len(tiles) == SHOWN:
+            break
+    note = f"{about.images:,} images, {about.code}, {about.dims} dimensions, {about.bad} bad"
+    return render_sheet(f"Collection {store.path}", note, [("first images", tiles)], whole=False)

@@ -1,0 +1,247 @@
+"""What people search by, and its code: stored where the collection has it, else computed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from neuralcodes.collection.archives import archive_kind
+from neuralcodes.collection.coding import Coder
+from neuralcodes.collection.pictures import Pictures, printable
+from neuralcodes.collection.snapshot import Floats
+from neuralcodes.collection.store import Store
+from neuralcodes.collection.walk import file_stamp
+from neuralcodes.common.errors import UserError
+
+Crop = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query picture.
+
+    Attributes:
+        name: in words.
+        image: its id, if it is an image of the collection and whole.
+        code: id of its content, if the collection has it and all of it is asked for.
+        data: the file's bytes, where there was need to read them; else
+        place, member: where they are.
+    """
+
+    name: str
+    image: int | None = None
+    code: int | None = None
+    data: bytes | None = field(default=None, repr=False)
+    place: bytes = field(default=b"", repr=False)
+    member: bytes = field(default=b"", repr=False)
+
+    def read(self, pictures: Pictures) -> bytes:
+        """The picture's file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self.data if self.data is not None else pictures.read(self.place, self.member)
+
+
+class Asking:
+    """Turns what people give into queries of a collection, and queries into codes."""
+
+    def __init__(self, store: Store, coder: Coder, pictures: Pictures) -> None:
+        self._store = store
+        self._coder = coder
+        self._pictures = pictures
+
+    def look(self, given: Any, crop: Crop | None = None) -> Query:
+        """What is asked by: an id, a path, a file: address, or a picture in memory.
+
+        Args:
+            given: an int or "id:N"; a path or "file:" URL; a PIL image, NumPy array or tensor.
+            crop: left, top, width and height in pixels of the upright picture.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+            query = self._by_id(int(given))
+        elif isinstance(given, (str, os.PathLike)):
+            query = self._by_text(os.fspath(given))
+        else:
+            query = self._known(picture_bytes(given), "a picture in memory")
+        return query if crop is None else self._cut(query, crop)
+
+    def code(self, query: Query) -> Floats:
+        """The query's code, float32 d.
+
+        Raises:
+            UserError: the picture cannot be decoded, or the network is not to be had.
+        """
+        if query.code is not None:
+            stored: Floats = self._store.snapshot().vectors(np.array([query.code]))[0]
+            return stored
+        from neuralcodes.images.decode import decode
+
+        assert query.data is not None
+        pre = self._store.spec.preprocessing
+        try:
+            pixels = decode(query.data, pre.size, pre.resize)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise UserError(f"{query.name}: {error}") from None
+        made: Floats = self._coder.encode(np.array(pixels[None]), query=True)[0]
+        return made
+
+    def _by_id(self, number: int) -> Query:
+        rows = self._store.query(
+            "SELECT path, code, bad, place, member FROM images WHERE id = ?", (number,)
+        )
+        if not rows:
+            raise UserError(f"id:{number}: no image of that number in {self._store.path}")
+        path, code, bad, place, member = rows[0]
+        if code is None:
+            raise UserError(f"{path}: has no code ({bad})")
+        return Query(path, number, code, None, place, member)
+
+    def _by_text(self, text: str | bytes) -> Query:
+        name = os.fsdecode(text)
+        if name.startswith("id:") and name[3:].isdigit():
+            return self._by_id(int(name[3:]))
+        if name.startswith("file:"):
+            address = urlsplit(name)
+            if address.netloc not in ("", "localhost"):
+                raise UserError(f"{name}: only files of this machine can be searched by")
+            name = unquote(address.path)
+        elif "://" in name[:10]:
+            raise UserError(f"{name}: only files can be searched by; download it first")
+        place, member = split_path(name)
+        return self._by_place(place, member, name)
+
+    def _by_place(self, place: bytes, member: bytes, name: str) -> Query:
+        shown = printable(name)
+        rows = self._store.query(
+            "SELECT id, code, stamp FROM images WHERE place = ? AND member = ?", (place, member)
+        )
+        known = rows[0][1] if rows else None
+        stored = Query(shown, rows[0][0] if rows else None, known, None, place, member)
+        try:
+            if known is not None and not member and self._stamp(place) == rows[0][2]:
+                return stored
+            data = self._pictures.read(place, member)
+        except OSError as error:
+            if known is not None:  # the file has gone; what it was like is known
+                return stored
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(f"{shown}: {reason}") from None
+        found = self._known(data, shown)
+        same = known is not None and known == found.code
+        return replace(found, image=stored.image if same else None)
+
+    def _stamp(self, place: bytes) -> str:
+        return file_stamp(os.stat(self._pictures.path(place)))
+
+    def _known(self, data: bytes, name: str) -> Query:
+        digest = hashlib.sha256(data).digest()
+        rows = self._store.query("SELECT id FROM codes WHERE hash = ?", (digest,))
+        return Query(name, None, rows[0][0] if rows else None, data)
+
+    def _cut(self, query: Query, crop: Crop) -> Query:
+        from neuralcodes.images.decode import open_picture
+
+        left, top, width, height = crop
+        try:
+            picture = open_picture(query.read(self._pictures))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{query.name}: cannot be cut ({error})") from None
+        box = (max(0, left), max(0, top), min(picture.width, left + width),
+               min(picture.height, top + height))  # fmt: skip
+        if width <= 0 or height <= 0 or box[2] <= box[0] or box[3] <= box[1]:
+            raise UserError(
+                f"--crop {left},{top},{width},{height}: no part of {query.name}, which is "
+                f"{picture.width}×{picture.height}"
+            )
+        name = f"{query.name} [{box[0]},{box[1]} {box[2] - box[0]}×{box[3] - box[1]}]"
+        return Query(name, None, None, _png(picture.crop(box)))
+
+
+def mean_code(codes: Sequence[Floats]) -> Floats:
+    """The mean of several codes, of length 1 again; float32 d."""
+    if len(codes) == 1:
+        return codes[0]
+    mean = np.mean(np.stack(codes).astype(np.float64), axis=0)
+    length = np.linalg.norm(mean)
+    unit: Floats = (mean / length if length else mean).astype(np.float32)
+    return unit
+
+
+def split_path(name: str) -> tuple[bytes, bytes]:
+    """Place and member of a path that may lead into an archive: `photos.zip/cat/1.jpg`."""
+    path = Path(name)
+    for parent in path.parents:
+        if archive_kind(parent) and parent.is_file():
+            member = os.fsdecode(os.path.relpath(path, parent)).encode("utf-8", "surrogateescape")
+            return os.path.realpath(os.fsencode(parent)), member
+    return os.path.realpath(os.fsencode(path)), b""
+
+
+def picture_bytes(given: Any) -> bytes:
+    """A picture in memory as a PNG file, so that it takes the way that all pictures take.
+
+    Args:
+        given: a PIL image; an array or tensor, H×W, H×W×C or C×H×W with 1, 3 or 4 channels,
+            uint8 or floats from 0 to 1; or the bytes of a file.
+
+    Raises:
+        UserError: none of these.
+    """
+    from PIL import Image
+
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return bytes(given)
+    if isinstance(given, Image.Image):
+        return _png(given)
+    tensor = type(given).__module__.partition(".")[0] == "torch"
+    if tensor:
+        given = given.detach().cpu().numpy()
+    if not isinstance(given, np.ndarray):
+        raise UserError(f"a {type(given).__name__} is no picture; give a path, image or array")
+    return _png(Image.fromarray(_channels_last(_to_bytes(given), tensor)))
+
+
+def _to_bytes(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * 255
+    if np.issubdtype(values.dtype, np.floating) and values.size:
+        if np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1:
+            return np.round(values * 255).astype(np.uint8)
+        raise UserError("an array of floats must lie between 0 and 1")
+    raise UserError(f"an array of {values.dtype} is no picture; give uint8, or floats from 0 to 1")
+
+
+def _channels_last(values: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
+    """H×W or H×W×C of a picture; `first`: where both could be, channels stand first."""
+    if values.ndim == 2:
+        return values
+    if values.ndim == 3:
+        ends = [place for place in (0, -1) if values.shape[place] in (1, 3, 4)]
+        if ends:
+            place = ends[0] if first or len(ends) == 1 else -1
+            moved = np.moveaxis(values, place, -1)
+            return np.ascontiguousarray(moved[..., 0] if moved.shape[-1] == 1 else moved)
+    raise UserError(f"an array of shape {values.shape} is no picture; give H×W×3 or 3×H×W")
+
+
+def _png(image: Any) -> bytes:
+    file = io.BytesIO()
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
+        image = image.convert("RGB")
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()

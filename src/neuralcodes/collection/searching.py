@@ -1,0 +1,134 @@
+"""`Searcher`: the nearest contents among those allowed, by index and by exact search together."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuralcodes.collection.indexing import exact_index, open_index
+from neuralcodes.collection.segments import Ids
+from neuralcodes.collection.snapshot import Floats, Mask, Snapshot
+from neuralcodes.collection.store import Store
+from neuralcodes.common.errors import UserError
+from neuralcodes.index.backend import IndexBackend
+from neuralcodes.index.ranking import Ranking
+from neuralcodes.index.scan import ScanIndex
+
+FEW = 20_000  # where no more are allowed, they are looked at one by one
+FEW_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is searched at one moment: an index, and what it lacks."""
+
+    snapshot: Snapshot
+    index: IndexBackend | None
+    rest: ScanIndex
+    alive: Mask
+
+
+class Searcher:
+    """Finds contents (codes) by id. Safe to use from several threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._seen: _View | None = None
+        self._opened: tuple[str, IndexBackend] | None = None
+        self.warning = ""
+
+    def search(
+        self, queries: Floats, k: int, allowed: Mask | None = None, exact: bool = False
+    ) -> Ranking:
+        """The k nearest contents in use; the ranking's rows are their ids.
+
+        Args:
+            queries: float32 q×d.
+            k: how many.
+            allowed: a bool an id; None for all.
+            exact: do without the index.
+        """
+        view = self._view()
+        usable = view.alive
+        if allowed is not None:
+            common = min(len(usable), len(allowed))
+            usable = usable[:common] & allowed[:common]
+        count = int(usable.sum())
+        everything = view.index is None and count == len(view.snapshot)
+        if exact or view.index is None:
+            whole = view.rest if view.index is None else exact_index(view.snapshot)
+            return self._scan(view, whole, queries, k, usable, everything)
+        if count <= self._few():
+            return self._scan(view, None, queries, k, usable, False)
+        found = view.index.search(queries, k, allowed=usable)
+        if (found.rows[:, min(k, len(view.index)) - 1] < 0).any():
+            return self._scan(view, exact_index(view.snapshot), queries, k, usable, False)
+        if not len(view.rest):
+            return found
+        return merge(found, view.rest.search(queries, k, allowed=usable), k)
+
+    def _scan(
+        self,
+        view: _View,
+        whole: ScanIndex | None,
+        queries: Floats,
+        k: int,
+        usable: Mask,
+        everything: bool,
+    ) -> Ranking:
+        few = int(usable.sum()) <= self._few() and not everything
+        if whole is None or (few and len(view.snapshot) > 2 * FEW):
+            ids = np.flatnonzero(usable)
+            return exact_index(view.snapshot, ids.astype(np.int64)).search(queries, k)
+        return whole.search(queries, k, allowed=None if everything else usable)
+
+    def _few(self) -> int:
+        return max(1000, min(FEW, FEW_BYTES // (4 * self._store.spec.dims)))
+
+    def vectors(self, ids: Ids) -> Floats:
+        """Stored codes by id."""
+        return self._view().snapshot.vectors(ids)
+
+    def _view(self) -> _View:
+        with self._lock:
+            snapshot = self._store.snapshot()
+            if self._seen is None or self._seen.snapshot is not snapshot:
+                self._seen = self._look(snapshot)
+            return self._seen
+
+    def _look(self, snapshot: Snapshot) -> _View:
+        alive = snapshot.mask(snapshot.alive)
+        state = self._store.setting("index")
+        index = self._open(state, snapshot) if state else None
+        if index is None:
+            return _View(snapshot, None, exact_index(snapshot), alive)
+        lacking = np.setdiff1d(snapshot.alive, index.ids())
+        rest = exact_index(snapshot, lacking) if len(lacking) else ScanIndex(snapshot.dims)
+        return _View(snapshot, index, rest, alive)
+
+    def _open(self, state: dict[str, Any], snapshot: Snapshot) -> IndexBackend | None:
+        if self._opened is not None and self._opened[0] == state["checksum"]:
+            self._opened[1].vectors = snapshot.vectors
+            return self._opened[1]
+        try:
+            index = open_index(self._store.path, state, snapshot)
+        except UserError as error:
+            # all codes are there still: slower, but nothing is missed
+            self.warning = f"searching without the index: {error}"
+            return None
+        self._opened = (state["checksum"], index)
+        return index
+
+
+def merge(one: Ranking, other: Ranking, k: int) -> Ranking:
+    """The k nearest of two rankings of the same queries that share no row."""
+    rows = np.concatenate([one.rows, other.rows], axis=1)
+    distances = np.concatenate([one.distances, other.distances], axis=1)
+    order = np.lexsort((np.where(rows < 0, np.iinfo(np.int64).max, rows), distances), axis=1)[:, :k]
+    return Ranking(
+        np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1)
+    )

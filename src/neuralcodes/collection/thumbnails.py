@@ -1,0 +1,28 @@
+"""Small pictures of images, encoded for a page."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from neuralcodes.images.decode import open_picture
+
+SIDE = 160  # pixels of the longer side
+QUALITY = 80
+
+
+def thumbnail(data: bytes, side: int = SIDE) -> bytes:
+    """An image file made small: JPEG, at most `side` pixels wide and high.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    return encode(open_picture(data, side))
+
+
+def encode(image: Image.Image) -> bytes:
+    """A picture as a JPEG file."""
+    file = io.BytesIO()
+    image.convert("RGB").save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
