@@ -109,7 +109,7 @@ def _value(key: object, value: Any) -> str:
     if isinstance(value, int):
         if str(key).endswith("bytes"):
             return f"{value / 2**30:.1f} GiB"
-        return f"{value:,}" if abs(value) >= 10_000 and "seed" not in str(key) else str(value)
+        return f"{value:,}" if abs(value) >= 1000 and "seed" not in str(key) else str(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_value(key, part) for part in value)
     return str(value)
