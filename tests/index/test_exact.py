@@ -164,3 +164,23 @@ def test_hashing_in_parts_changes_nothing(monkeypatch):
     monkeypatch.setattr(equals, "CHUNK_BYTES", 4 * 7 * 8)
     assert np.array_equal(first_of_equals(values), whole)
     assert whole[[40, 99]].tolist() == [3, 3]
+
+
+def test_order_blocks_order_as_float64_distances_do():
+    generator = np.random.default_rng(4)
+    # close together, so that float32 products swap neighbours
+    database = (1 + 0.01 * generator.normal(size=(300, 256))).astype(np.float32)
+    database /= np.linalg.norm(database, axis=1, keepdims=True)
+    database[[40, 200]] = database[7]
+    database[9] = 0
+    wide = database.astype(np.float64)
+    swapped = 0
+    for block, scores in exact.order_blocks(database, database):
+        for query, line in zip(range(block.start, block.stop), scores, strict=True):
+            squared = ((wide - wide[query]) ** 2).sum(axis=1)
+            expected = np.lexsort((np.arange(300), squared))
+            assert np.array_equal(np.argsort(-line, kind="stable"), expected)
+            assert line[7] == line[40] == line[200]
+            products = database @ database[query]
+            swapped += not np.array_equal(np.argsort(-products, kind="stable"), expected)
+    assert swapped > 100  # else the case is too easy

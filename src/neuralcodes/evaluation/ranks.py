@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from neuralcodes.common.machine import cpu_count
 from neuralcodes.evaluation.relevance import Relevance, RowLists
-from neuralcodes.index.exact import DROPPED, Database, Floats, chunks, pack, score_blocks
+from neuralcodes.index.exact import (
+    DROPPED,
+    Database,
+    Floats,
+    chunks,
+    order_blocks,
+    pack,
+    score_blocks,
+)
 from neuralcodes.index.ranking import Ranking
 
 Ints = npt.NDArray[np.int64]
@@ -20,6 +28,7 @@ Missing = Literal["refuse", "last"]
 
 PART = 2_000_000  # ranks that a measure works on at a time
 LISTED = 1024  # queries whose lists are made at a time
+FEW_PAIRS = 1_000_000  # of query and row, up to which distances are worked out in float64
 FEW_TIES = 16  # relevant rows with equals, beyond which one sort is cheaper than looking at each
 
 
@@ -72,7 +81,7 @@ def relevant_ranks(
     """Rank the whole database for each query and note where the relevant rows are.
 
     Exact, over all rows, in blocks of bounded memory. Equal distances stand in the order of
-    database rows.
+    database rows. Distances are products in float32, or in float64 where queries are few.
 
     Args:
         queries: float32 q×d, rows of length 1 or zero.
@@ -86,7 +95,8 @@ def relevant_ranks(
     _require_sizes((len(queries), len(base)), relevance)
     gathered = _Gathered(relevance.database)
     with ThreadPoolExecutor(cpu_count()) as pool:
-        for block, scores in score_blocks(queries, base):
+        blocks = order_blocks if len(queries) * len(base) <= FEW_PAIRS else score_blocks
+        for block, scores in blocks(queries, base):
             relevant, junk = relevance.relevant(block), relevance.junk(block)
             scores[junk.queries, junk.rows] = DROPPED
             ranks = np.empty(len(relevant.rows), dtype=np.int64)
