@@ -12,8 +12,11 @@ import numpy as np
 
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.collection import adding, describing
+from neuralcodes.collection.calibration import calibrate
 from neuralcodes.collection.coding import Coder, absolute_code, make_encoder
 from neuralcodes.collection.describing import Info
+from neuralcodes.collection.duplicates import Duplicates, find_duplicates, mark_different
+from neuralcodes.collection.export import export
 from neuralcodes.collection.filters import Filter, parse_filter
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
 from neuralcodes.collection.metadata import own_columns, read_table, set_metadata
@@ -25,6 +28,8 @@ from neuralcodes.collection.searching import Searcher
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import DTYPES, Store, create_store
 from neuralcodes.collection.sync import SyncOptions, SyncReport
+from neuralcodes.collection.verify import VerifyReport, verify
+from neuralcodes.collection.verify import repair as mend
 from neuralcodes.collection.writer import Writer, writing
 from neuralcodes.common.errors import UserError
 
@@ -364,6 +369,96 @@ class Collection:
                     for rank, image in enumerate(images[:k], start=1)
                 ]
             wanted *= 2
+
+    def duplicates(
+        self, threshold: float | None = None, *, recalibrate: bool = False, flip: bool = False
+    ) -> Duplicates:
+        """Exact copies, and near-duplicates by the distance of their codes.
+
+        Args:
+            threshold: distance up to which two pictures count as near-duplicates; when None it is
+                measured on the collection, once, and remembered (see `calibration`).
+            recalibrate: measure it again.
+            flip: a mirrored picture is the same, when measuring.
+
+        Raises:
+            UserError: too few pictures to measure on, or a threshold that takes in too much.
+        """
+        calibration = None
+        if threshold is None:
+            calibration = self._store.setting("calibration")
+            if recalibrate or calibration is None:
+                calibration = self.calibrate(flip=flip)
+            threshold = float(calibration["threshold"])
+        groups = find_duplicates(self._store, self._store.snapshot(), self._searcher, threshold)
+        return Duplicates(tuple(groups), threshold, calibration, self.pictures)
+
+    def calibrate(self, *, flip: bool = False) -> dict[str, Any]:
+        """Measure how near near-duplicates are, and remember it; see `calibration.Calibration`.
+
+        Raises:
+            UserError: too few pictures, or another process is writing.
+        """
+        snapshot = self._store.snapshot()
+        found = calibrate(self._store, snapshot, self._coder, self.pictures, flip).to_json()
+        with self._writing() as writer, writer.transaction():
+            writer.set("calibration", found)
+        return found
+
+    def not_duplicates(self, one: Any, other: Any) -> None:
+        """Remember that two images are different, however near; they are never shown together.
+
+        Args:
+            one, other: an id, "id:N" or path each.
+
+        Raises:
+            UserError: one of them is not in the collection.
+        """
+        records = [self._record(given) for given in (one, other)]
+        with self._writing() as writer:
+            mark_different(writer, *records)
+
+    def _record(self, given: Any) -> ImageRecord:
+        query = self._asking.look(given)
+        if query.image is None:
+            raise UserError(f"{query.name}: not an image of {self.path}")
+        return self.image(query.image)
+
+    # Keeping it whole
+
+    def verify(self, *, repair: bool = False, images: bool = False) -> VerifyReport:
+        """Check every checksum, and mend what is damaged.
+
+        Args:
+            repair: compute damaged codes again from their pictures, and build a damaged index anew.
+            images: also read every picture and compare it with what was indexed.
+
+        Returns:
+            What was found (before any repair).
+
+        Raises:
+            UserError: the database is damaged beyond repair, or another process is writing.
+        """
+        report = verify(self._store, self.pictures if images else None)
+        if repair and not report.whole:
+            with self._writing() as writer:
+                mend(writer, self._coder, self.pictures, report)
+        return report
+
+    def export(
+        self, folder: str | os.PathLike[str], *, filter: str | None = None, table: str = "parquet"
+    ) -> list[Path]:
+        """Write codes (.npy with its manifest) and a table of the images; row i belongs to row i.
+
+        Args:
+            folder: where to.
+            filter: only images that it lets through.
+            table: "parquet" or "csv".
+
+        Raises:
+            UserError: nothing to export, full disk, or pyarrow is missing.
+        """
+        return export(self._store, Path(folder), self._condition(filter), table)
 
     # Looking at it
 

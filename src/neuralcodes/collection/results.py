@@ -157,7 +157,7 @@ class Results:
         return self.to_html(whole=False)
 
 
-def tile_of(image: ImageRecord, pictures: Pictures | None, caption: str) -> Tile:
+def tile_of(image: ImageRecord, pictures: Pictures | None, caption: str, mark: str = "") -> Tile:
     """A picture with its caption; without a picture where the file cannot be read."""
     picture = None
     if pictures is not None:
@@ -166,6 +166,5 @@ def tile_of(image: ImageRecord, pictures: Pictures | None, caption: str) -> Tile
         with suppress(OSError, ValueError):
             picture = thumbnail(pictures.read(image.place, image.member))
     size = f"{image.width}×{image.height}" if image.width else ""
-    return Tile(
-        caption, image.path, " · ".join(part for part in (image.label, size) if part), picture
-    )
+    note = " · ".join(part for part in (image.label, size) if part)
+    return Tile(caption, image.path, note, picture, mark)

@@ -1,0 +1,220 @@
+"""How near is a duplicate? The distance is measured on the collection's own pictures.
+
+Altered copies of some of them (compressed, made smaller, cut a little, made darker or lighter) say
+how far apart pictures lie that people call the same; pairs of different contents say how far apart
+others lie. The threshold lets few of these through and then as many altered copies as may be.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from neuralcodes.collection.coding import Coder
+from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.snapshot import Floats, Snapshot
+from neuralcodes.collection.store import Connection
+from neuralcodes.common.errors import UserError
+from neuralcodes.common.progress import progress
+from neuralcodes.images.decode import decode, open_picture
+
+FOUND = 0.95  # share of altered copies to be found, where that lets no more false matches through
+FALSE = 1e-5  # share of different pairs that may be called duplicates
+SAMPLE = 300  # pictures altered
+OTHERS = 3000  # contents whose pairs are compared: 4.5 million pairs
+LARGEST = 1024  # pixels; larger pictures are altered at this size
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold for near-duplicates and what it does.
+
+    Attributes:
+        threshold: distance up to which two pictures are called duplicates.
+        found: share of altered copies within it.
+        false_rate: share of pairs of different contents within it. Among these may be real
+            duplicates of the collection, so it is an upper estimate.
+        false_rate_high: upper end of its 95 % interval.
+        false_pairs: pairs of this collection that this rate lets expect.
+        pairs: pairs of different contents that were compared.
+        images: pictures that were altered.
+        alterations: median and 95th percentile of the distance, by kind of alteration.
+        contents: the collection had so many.
+    """
+
+    threshold: float
+    found: float
+    false_rate: float
+    false_rate_high: float
+    false_pairs: float
+    pairs: int
+    images: int
+    alterations: dict[str, list[float]]
+    contents: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+Alteration = Callable[[Image.Image], Image.Image]
+
+
+def alterations(flip: bool) -> dict[str, Alteration]:
+    """What people do to a picture that leaves it the same to them."""
+    kinds: dict[str, Alteration] = {
+        "JPEG of quality 40": _compress,
+        "60 % of the size": lambda p: p.resize(_part(p, 0.6), Image.Resampling.BICUBIC),
+        "cut by 5 % a side": _cut,
+        "20 % darker": lambda p: ImageEnhance.Brightness(p).enhance(0.8),
+        "20 % lighter": lambda p: ImageEnhance.Brightness(p).enhance(1.2),
+    }
+    if flip:
+        kinds["mirrored"] = ImageOps.mirror
+    return kinds
+
+
+def calibrate(
+    connection: Connection,
+    snapshot: Snapshot,
+    coder: Coder,
+    pictures: Pictures,
+    flip: bool = False,
+    seed: int = 0,
+) -> Calibration:
+    """Measure the threshold on this collection.
+
+    Args:
+        connection: to the collection.
+        snapshot: its codes.
+        coder: its network.
+        pictures: its files.
+        flip: whether a mirrored picture is the same.
+        seed: of the sample.
+
+    Raises:
+        UserError: fewer than 10 pictures can be read.
+    """
+    generator = np.random.default_rng(seed)
+    alive = snapshot.alive
+    same = _altered_distances(connection, snapshot, coder, pictures, flip, generator)
+    few = np.sort(generator.choice(alive, min(OTHERS, len(alive)), replace=False))
+    others = pair_distances(snapshot.vectors(few))
+    everything = np.concatenate(list(same.values()))
+    threshold = float(np.quantile(everything, FOUND))
+    allowed = int(FALSE * len(others))
+    if len(others) > allowed:
+        # just below the first different pair too many
+        limit = float(np.partition(others, allowed)[allowed])
+        threshold = min(threshold, float(np.nextafter(np.float32(limit), np.float32(0))))
+    false = int((others <= threshold).sum())
+    rate, high = false / max(1, len(others)), _upper(false, len(others))
+    return Calibration(
+        threshold=threshold,
+        found=float((everything <= threshold).mean()),
+        false_rate=rate,
+        false_rate_high=high,
+        false_pairs=rate * len(alive) * (len(alive) - 1) / 2,
+        pairs=len(others),
+        images=len(everything) // len(same),
+        alterations={
+            name: [float(np.median(values)), float(np.quantile(values, 0.95))]
+            for name, values in same.items()
+        },
+        contents=len(alive),
+    )
+
+
+def pair_distances(codes: Floats) -> Floats:
+    """Distances of all pairs of codes that are not zero, float32."""
+    codes = codes[codes.any(axis=1)]
+    parts = []
+    for row in range(len(codes) - 1):
+        difference = codes[row + 1 :] - codes[row]
+        parts.append(np.sqrt(np.einsum("ij,ij->i", difference, difference)))
+    return np.concatenate([*parts, np.empty(0, np.float32)])
+
+
+def _altered_distances(
+    connection: Connection,
+    snapshot: Snapshot,
+    coder: Coder,
+    pictures: Pictures,
+    flip: bool,
+    generator: np.random.Generator,
+) -> dict[str, Floats]:
+    kinds = alterations(flip)
+    pre = coder.spec.preprocessing
+    distances: dict[str, list[float]] = {name: [] for name in kinds}
+    order = generator.permutation(snapshot.alive)[: 3 * SAMPLE]
+    used = 0
+    with progress(min(SAMPLE, len(order)), "calibrating") as bar:
+        for code in order.tolist():
+            own = snapshot.vectors(np.array([code]))[0]
+            picture = _picture(connection, pictures, code) if own.any() else None
+            if picture is None:
+                continue
+            pixels = np.stack([
+                decode(_file(alter(picture)), pre.size, pre.resize)  # type: ignore[arg-type]
+                for alter in kinds.values()
+            ])  # fmt: skip
+            apart = np.linalg.norm(coder.encode(pixels, query=True) - own, axis=1)
+            for name, distance in zip(kinds, apart.tolist(), strict=True):
+                distances[name].append(distance)
+            used += 1
+            bar.update()
+            if used == SAMPLE:
+                break
+    if used < 10:
+        raise UserError(
+            f"{connection.path}: only {used} pictures can be read to measure a threshold on; "
+            "give one: --threshold DISTANCE"
+        )
+    return {name: np.array(values, dtype=np.float32) for name, values in distances.items()}
+
+
+def _picture(connection: Connection, pictures: Pictures, code: int) -> Image.Image | None:
+    for place, member in connection.query(
+        "SELECT place, member FROM images WHERE code = ? LIMIT 3", (code,)
+    ):
+        with suppress(OSError, ValueError):
+            return open_picture(pictures.read(place, member), LARGEST)
+    return None
+
+
+def _upper(hits: int, count: int) -> float:
+    """Upper end of a 95 % interval of a rate (Wilson 1927)."""
+    if not count:
+        return 1.0
+    z, rate = 1.96, hits / count
+    centre = rate + z**2 / (2 * count)
+    half = z * float(np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2)))
+    return min(1.0, (centre + half) / (1 + z**2 / count))
+
+
+def _part(picture: Image.Image, share: float) -> tuple[int, int]:
+    return max(1, round(picture.width * share)), max(1, round(picture.height * share))
+
+
+def _cut(picture: Image.Image) -> Image.Image:
+    left, top = round(picture.width * 0.05), round(picture.height * 0.05)
+    return picture.crop((left, top, max(left + 1, picture.width - left),
+                         max(top + 1, picture.height - top)))  # fmt: skip
+
+
+def _compress(picture: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=40)
+    return Image.open(file)
+
+
+def _file(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "PNG", compress_level=1)
+    return file.getvalue()

@@ -1,0 +1,250 @@
+"""Duplicates: exact copies by content, near ones by the distance of their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.records import records_of
+from neuralcodes.collection.results import ImageRecord, tile_of
+from neuralcodes.collection.searching import Searcher
+from neuralcodes.collection.segments import Ids
+from neuralcodes.collection.sheet import render_sheet
+from neuralcodes.collection.snapshot import Snapshot
+from neuralcodes.collection.store import Connection
+from neuralcodes.collection.writer import Writer
+from neuralcodes.common.errors import UserError
+from neuralcodes.common.progress import progress
+
+EXACT_UP_TO = 200_000  # contents of which all pairs are compared
+NEIGHBOURS = 50  # looked at by the index beyond that
+BLOCK = 1024
+MOST_PAIRS = 1_000_000
+SLACK = 2e-5  # more than rounding moves a product of unit codes
+
+Pair = tuple[float, int, int]
+
+
+@dataclass(frozen=True)
+class DuplicateGroup:
+    """Images that are the same, or nearly.
+
+    Attributes:
+        kind: "exact" (the same bytes) or "near".
+        images: the one to keep first.
+        distance: the largest between linked ones, 0 for exact copies.
+        reason: why the first is the one to keep.
+    """
+
+    kind: str
+    images: tuple[ImageRecord, ...]
+    distance: float
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "kind": self.kind,
+            "distance": round(self.distance, 6),
+            "keep": self.images[0].path,
+            "reason": self.reason,
+            "images": [image.to_json() for image in self.images],
+        }
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of duplicates.
+
+    Attributes:
+        groups: exact copies first, then near ones by distance.
+        threshold: distance up to which two pictures count as near-duplicates.
+        calibration: how that was measured; None where the user gave it.
+        pictures: where to read pictures from, for sheets.
+    """
+
+    groups: tuple[DuplicateGroup, ...]
+    threshold: float
+    calibration: dict[str, Any] | None
+    pictures: Pictures | None = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "threshold": self.threshold,
+            "calibration": self.calibration,
+            "groups": [group.to_json() for group in self.groups],
+        }
+
+    def to_html(self, whole: bool = True) -> str:
+        """A contact sheet that needs nothing beside it; see `Results.to_html`."""
+        groups = []
+        for number, group in enumerate(self.groups, start=1):
+            apart = "same bytes" if group.kind == "exact" else f"within {group.distance:.3f}"
+            tiles = [
+                tile_of(
+                    image, self.pictures, "keep" if not place else "copy", "" if place else "keep"
+                )
+                for place, image in enumerate(group.images)
+            ]
+            groups.append((f"{number}. {apart}; kept: {group.reason}", tiles))
+        note = f"{len(self.groups)} groups; near-duplicates up to distance {self.threshold:.4f}"
+        return render_sheet("Duplicates", note, groups, whole)
+
+    def _repr_html_(self) -> str:
+        return self.to_html(whole=False)
+
+
+def find_duplicates(
+    connection: Connection, snapshot: Snapshot, searcher: Searcher, threshold: float
+) -> list[DuplicateGroup]:
+    """Groups of duplicates, without pairs that were marked as different.
+
+    Raises:
+        UserError: the threshold calls more than a million pairs duplicates.
+    """
+    different = _different(connection)
+    copies = connection.query(
+        "SELECT code FROM images WHERE code IS NOT NULL GROUP BY code HAVING count(*) > 1"
+    )
+    exact = [code for (code,) in copies if (code, code) not in different]
+    groups = [_group(connection, "exact", [code], 0.0) for code in exact]
+    near = []
+    for distance, members in join(near_pairs(snapshot, searcher, threshold), different):
+        near.append(_group(connection, "near", members, distance))
+    near.sort(key=lambda group: (group.distance, group.images[0].path))
+    return [*sorted(groups, key=lambda group: group.images[0].path), *near]
+
+
+def near_pairs(snapshot: Snapshot, searcher: Searcher, threshold: float) -> list[Pair]:
+    """Pairs of contents within a distance, nearest first: distance and the two ids.
+
+    Codes of zeros say nothing and are in no pair.
+    """
+    ids = snapshot.alive
+    pairs: list[Pair] = []
+    with progress(len(ids), "comparing") as bar:
+        for start in range(0, len(ids), BLOCK):
+            block = ids[start : start + BLOCK]
+            if len(ids) <= EXACT_UP_TO:
+                pairs += _all_pairs(snapshot, ids, start, threshold)
+            else:
+                pairs += _index_pairs(snapshot, searcher, block, threshold)
+            if len(pairs) > MOST_PAIRS:
+                raise UserError(
+                    f"--threshold {threshold:.4f} calls more than {MOST_PAIRS:,} pairs duplicates; "
+                    "give a smaller one"
+                )
+            bar.update(len(block))
+    return sorted(set(pairs))
+
+
+def _all_pairs(snapshot: Snapshot, ids: Ids, start: int, threshold: float) -> list[Pair]:
+    """Pairs of a block with what stands in it or after it."""
+    block = snapshot.vectors(ids[start : start + BLOCK])
+    found = []
+    least = 1 - threshold**2 / 2 - SLACK
+    for other in range(start, len(ids), 16 * BLOCK):
+        codes = snapshot.vectors(ids[other : other + 16 * BLOCK])
+        rows, columns = np.nonzero(block @ codes.T >= least)
+        later = columns + other > rows + start
+        rows, columns = rows[later], columns[later]
+        apart = np.linalg.norm(block[rows] - codes[columns], axis=1)
+        for near in np.flatnonzero(apart <= threshold).tolist():
+            one, two = int(ids[start + rows[near]]), int(ids[other + columns[near]])
+            found.append((float(apart[near]), one, two))
+    return found
+
+
+def _index_pairs(
+    snapshot: Snapshot, searcher: Searcher, block: Ids, threshold: float
+) -> list[Pair]:
+    codes = snapshot.vectors(block)
+    found = searcher.search(codes, NEIGHBOURS)
+    pairs = []
+    for row, one in enumerate(block.tolist()):
+        if codes[row].any():
+            near = (found.distances[row] <= threshold) & (found.rows[row] != one)
+            for two, apart in zip(found.rows[row][near].tolist(), found.distances[row][near],
+                                  strict=True):  # fmt: skip
+                pairs.append((round(float(apart), 6), min(one, two), max(one, two)))
+    return pairs
+
+
+def join(pairs: Sequence[Pair], different: set[tuple[int, int]]) -> list[tuple[float, list[int]]]:
+    """Groups of linked contents, nearest links first; marked pairs never share one.
+
+    Returns:
+        The largest link and the members of each group.
+    """
+    group: dict[int, int] = {}
+    members: dict[int, list[int]] = {}
+    largest: dict[int, float] = {}
+    apart: dict[int, set[int]] = {}
+    for one, two in different:
+        apart.setdefault(one, set()).add(two)
+        apart.setdefault(two, set()).add(one)
+    for distance, one, two in pairs:
+        a, b = group.setdefault(one, one), group.setdefault(two, two)
+        left, right = members.setdefault(a, [a]), members.setdefault(b, [b])
+        if a == b or any(apart.get(x, set()) & set(right) for x in left if x in apart):
+            continue
+        if len(left) < len(right):
+            a, b, left, right = b, a, right, left
+        for member in right:
+            group[member] = a
+        left += right
+        del members[b]
+        largest[a] = max(largest.get(a, 0.0), largest.pop(b, 0.0), distance)
+    return [(largest[a], sorted(m)) for a, m in members.items() if len(m) > 1]
+
+
+def mark_different(writer: Writer, one: ImageRecord, other: ImageRecord) -> None:
+    """Remember that two images are no duplicates, by content, so that moving them changes nothing.
+
+    Raises:
+        UserError: it is the same image.
+    """
+    if one.id == other.id:
+        raise UserError(f"{one.path}: the same image twice; give two")
+    hashes = sorted(
+        row[0]
+        for code in (one.code, other.code)
+        for row in writer.query("SELECT hash FROM codes WHERE id = ?", (code,))
+    )
+    if len(hashes) != 2:
+        raise UserError(f"{one.path} or {other.path}: has no code")
+    with writer.transaction():
+        writer.change("INSERT OR IGNORE INTO different VALUES (?, ?)", hashes)
+
+
+def _different(connection: Connection) -> set[tuple[int, int]]:
+    rows = connection.query(
+        "SELECT a.id, b.id FROM different JOIN codes a ON a.hash = one JOIN codes b "
+        "ON b.hash = other"
+    )
+    return {(min(one, two), max(one, two)) for one, two in rows}
+
+
+def _group(
+    connection: Connection, kind: str, codes: Iterable[int], distance: float
+) -> DuplicateGroup:
+    images = records_of(connection, codes)
+    images.sort(key=lambda i: (-i.width * i.height, -i.size, i.date, i.path))
+    best, next_one = images[0], images[1]
+    if best.width * best.height > next_one.width * next_one.height:
+        reason = f"most pixels ({best.width}×{best.height})"
+    elif best.size > next_one.size:
+        reason = f"largest file ({best.size:,} bytes)"
+    elif best.date < next_one.date:
+        reason = "oldest file"
+    else:
+        reason = "first by name"
+    return DuplicateGroup(kind, tuple(images), distance, reason)

@@ -1,0 +1,273 @@
+"""Checking everything that a collection holds, and mending what can be mended.
+
+A damaged code is computed again from its picture, if that is still what it was. Where it is not,
+the image is set back to unread, so that the next update brings it in anew or says why it cannot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neuralcodes.collection.coding import BATCH, Coder
+from neuralcodes.collection.indexing import folder_sum, update_index
+from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.schema import explain_database_errors
+from neuralcodes.collection.segments import Segment, file_sum, row_sums
+from neuralcodes.collection.snapshot import read_segments
+from neuralcodes.collection.store import INDEXES, Connection, Store
+from neuralcodes.collection.writer import Writer, orphans
+from neuralcodes.common.errors import UserError
+
+UNREAD = "?"  # a stamp that no file has
+
+
+@dataclass
+class VerifyReport:
+    """What was found.
+
+    Attributes:
+        problems: in words, one each.
+        damaged: ids of codes whose numbers are not what was stored.
+        checked_codes, checked_images: how many.
+        repaired: codes computed again.
+        to_read: images that the next update must read again.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+    checked_codes: int = 0
+    checked_images: int = 0
+    repaired: int = 0
+    to_read: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(store: Store, pictures: Pictures | None = None) -> VerifyReport:
+    """Check the database, every file of codes, every row, and the index.
+
+    Args:
+        store: the collection.
+        pictures: also read every picture and check that it is what was indexed (slow).
+    """
+    report = VerifyReport()
+    _check_database(store, report)
+    for segment in read_segments(store.db):
+        _check_segment(store, segment, report)
+    _check_places(store, report)
+    _check_index(store, report)
+    # a writer at work has files that it has not yet named; they are no damage either way
+    if pictures is not None:
+        _check_pictures(store, pictures, report)
+    return report
+
+
+def repair(writer: Writer, coder: Coder, pictures: Pictures, report: VerifyReport) -> None:
+    """Mend what `verify` found; changes `report`'s figures.
+
+    Raises:
+        UserError: the database itself is damaged, or the network is not to be had.
+    """
+    if any(problem.startswith("database") for problem in report.problems):
+        raise UserError(
+            f"{writer.path}: its database is damaged and cannot be mended; restore it from a copy "
+            "or index the pictures into a new collection"
+        )
+    damaged = set(report.damaged)
+    segments = [s for s in read_segments(writer.db) if damaged & set(s.ids.tolist())]
+    if segments:
+        _replace(writer, coder, pictures, segments, damaged, report)
+    with writer.transaction():
+        writer.change(
+            "UPDATE codes SET dead = NOT EXISTS (SELECT 1 FROM images WHERE code = codes.id)"
+        )
+    for path in orphans(writer):
+        with suppress(OSError):
+            path.unlink()
+    update_index(writer, force=writer.setting("index") is not None)
+
+
+def _check_database(store: Store, report: VerifyReport) -> None:
+    try:
+        with explain_database_errors(store.path):
+            rows = store.query("PRAGMA integrity_check(20)")
+            links = store.query("PRAGMA foreign_key_check")
+    except UserError as error:
+        report.problems.append(f"database: {error}")
+        return
+    report.problems += [f"database: {text}" for (text,) in rows if text != "ok"]
+    report.problems += [f"database: {table} row {row} leads nowhere" for table, row, *_ in links]
+
+
+def _check_segment(store: Store, segment: Segment, report: VerifyReport) -> None:
+    path = store.codes_folder / segment.file
+    shape = (len(segment.ids), store.spec.dims)
+    try:
+        if file_sum(path) == segment.checksum:
+            report.checked_codes += len(segment.ids)
+            return
+        codes = np.load(path, mmap_mode="r", allow_pickle=False)
+        if codes.shape != shape or codes.dtype != store.dtype:
+            raise ValueError(f"{codes.shape} of {codes.dtype}, not {shape} of {store.dtype}")
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        report.problems.append(f"{path}: {reason}; its {shape[0]} codes are lost")
+        report.damaged += segment.ids.tolist()
+        return
+    bad = segment.ids[row_sums(codes) != segment.crcs]
+    report.checked_codes += len(segment.ids)
+    report.damaged += bad.tolist()
+    what = f"{len(bad)} of its {shape[0]} codes are" if len(bad) else "no code, but its header is"
+    report.problems.append(f"{path}: {what} not what was stored{_who(store, bad)}")
+    if not len(bad):
+        report.damaged += segment.ids.tolist()  # written anew with its codes
+
+
+def _who(store: Store, codes: np.ndarray[Any, Any]) -> str:
+    names = []
+    for code in codes[:3].tolist():
+        names += [row[0] for row in store.query("SELECT path FROM images WHERE code = ?", (code,))]
+    return f" ({', '.join(names)}{', …' if len(codes) > 3 else ''})" if names else ""
+
+
+def _check_places(store: Store, report: VerifyReport) -> None:
+    """Each code has exactly one row, and the database says the same in both places."""
+    told = {code: (segment, row) for code, segment, row in store.query(
+        "SELECT id, segment, row FROM codes")}  # fmt: skip
+    there = {}
+    for segment in read_segments(store.db):
+        for row, code in enumerate(segment.ids.tolist()):
+            there[code] = (segment.id, row)
+    wrong = {code for code in told.keys() | there.keys() if told.get(code) != there.get(code)}
+    if wrong:
+        report.problems.append(f"database: the places of {len(wrong)} codes do not agree")
+    ((dead,),) = store.query(
+        "SELECT count(*) FROM codes WHERE dead <> "
+        "(NOT EXISTS (SELECT 1 FROM images WHERE code = codes.id))"
+    )
+    if dead:
+        report.problems.append(f"database: {dead} codes are wrongly marked as in use or not")
+
+
+def _check_index(store: Store, report: VerifyReport) -> None:
+    state = store.setting("index")
+    if not state:
+        return
+    folder = store.path / INDEXES / state["folder"]
+    try:
+        if folder_sum(folder) != state["checksum"]:
+            report.problems.append(f"{folder}: the index is damaged; it can be built anew")
+    except OSError as error:
+        report.problems.append(f"{folder}: the index is lost ({error.strerror})")
+
+
+def _check_pictures(store: Store, pictures: Pictures, report: VerifyReport) -> None:
+    for image, place, member, path, digest in _images(store):
+        report.checked_images += 1
+        try:
+            data = pictures.read(place, member)
+        except OSError as error:
+            report.problems.append(f"{path}: {error.strerror or error} (id:{image})")
+            continue
+        if hashlib.sha256(data).digest() != digest:
+            report.problems.append(f"{path}: changed since it was indexed (id:{image})")
+
+
+def _images(connection: Connection) -> Iterator[tuple[int, bytes, bytes, str, bytes]]:
+    last = 0
+    while rows := connection.query(
+        "SELECT images.id, place, member, path, hash FROM images JOIN codes ON codes.id = code "
+        "WHERE images.id > ? ORDER BY images.id LIMIT 1000",
+        (last,),
+    ):
+        yield from rows
+        last = rows[-1][0]
+
+
+def _replace(
+    writer: Writer,
+    coder: Coder,
+    pictures: Pictures,
+    segments: list[Segment],
+    damaged: set[int],
+    report: VerifyReport,
+) -> None:
+    """Write damaged segments anew: good rows as they are, damaged ones computed again."""
+    for segment in segments:
+        keep, parts, lost = [], [], []
+        rows = _good_rows(writer, segment, damaged)
+        good = [row for row, code in enumerate(segment.ids.tolist()) if row in rows]
+        keep += segment.ids[good].tolist()
+        parts += [rows[row] for row in good]
+        bad = [code for row, code in enumerate(segment.ids.tolist()) if row not in rows]
+        for start in range(0, len(bad), BATCH):
+            again, codes = _compute(writer, coder, pictures, bad[start : start + BATCH])
+            keep += again
+            parts += list(codes)
+        report.repaired += len(keep) - len(good)
+        lost = sorted(set(bad) - set(keep))
+        order = np.argsort(keep, kind="stable")
+        ids = np.array(keep, dtype=np.int64)[order]
+        blocks = [np.stack(parts)[order]] if parts else []
+        written = writer.write_codes(len(ids), blocks) if parts else None
+        with writer.transaction():
+            report.to_read += _forget(writer, lost)
+            if written is not None:
+                number = writer.add_segment(written, ids)
+                places = [(number, row, int(code)) for row, code in enumerate(ids)]
+                writer.change_many("UPDATE codes SET segment = ?, row = ? WHERE id = ?", places)
+            writer.change("DELETE FROM segments WHERE id = ?", (segment.id,))
+        (writer.codes_folder / segment.file).unlink(missing_ok=True)
+
+
+def _good_rows(writer: Writer, segment: Segment, damaged: set[int]) -> dict[int, Any]:
+    try:
+        codes = np.load(writer.codes_folder / segment.file, mmap_mode="r", allow_pickle=False)
+        if codes.shape != (len(segment.ids), writer.spec.dims) or codes.dtype != writer.dtype:
+            return {}
+        good = row_sums(codes) == segment.crcs
+    except (OSError, ValueError, EOFError):
+        return {}
+    return {row: np.array(codes[row]) for row in np.flatnonzero(good).tolist()}
+
+
+def _compute(
+    writer: Writer, coder: Coder, pictures: Pictures, codes: list[int]
+) -> tuple[list[int], Any]:
+    """Codes of contents whose picture can still be read and is what it was."""
+    from neuralcodes.images.decode import decode
+
+    pre = writer.spec.preprocessing
+    found, pixels = [], []
+    for code in codes:
+        for place, member, digest in writer.query(
+            "SELECT place, member, hash FROM images JOIN codes ON codes.id = code WHERE code = ?",
+            (code,),
+        ):
+            with suppress(OSError, ValueError):
+                data = pictures.read(place, member)
+                if hashlib.sha256(data).digest() == digest:
+                    pixels.append(decode(data, pre.size, pre.resize))  # type: ignore[arg-type]
+                    found.append(code)
+                    break
+    return found, coder.encode(np.stack(pixels)) if pixels else np.empty((0, writer.spec.dims))
+
+
+def _forget(writer: Writer, codes: list[int]) -> int:
+    """Give up contents whose code is lost; their images are to be read again."""
+    count = 0
+    for code in codes:
+        sql = "UPDATE images SET code = NULL, stamp = ?, bad = ? WHERE code = ?"
+        reason = "its code was damaged and its picture has changed or gone; index it again"
+        count += writer.change(sql, (UNREAD, reason, code))
+        writer.change("DELETE FROM codes WHERE id = ?", (code,))
+    return count
