@@ -19,10 +19,11 @@ from neuralcodes.collection.duplicates import Duplicates, find_duplicates, mark_
 from neuralcodes.collection.export import export
 from neuralcodes.collection.filters import Filter, parse_filter
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
+from neuralcodes.collection.matching import Wanted, find_matches
 from neuralcodes.collection.metadata import own_columns, read_table, set_metadata
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.query import Asking, Crop, mean_code
-from neuralcodes.collection.records import allowed_codes, every_image, records_of
+from neuralcodes.collection.records import every_image
 from neuralcodes.collection.results import ImageRecord, Match, Results
 from neuralcodes.collection.searching import Searcher
 from neuralcodes.collection.snapshot import Floats
@@ -148,6 +149,11 @@ class Collection:
     def spec(self) -> CodeSpec:
         """What its codes are."""
         return self._store.spec
+
+    @property
+    def dtype(self) -> str:
+        """Number type of the stored codes."""
+        return str(self._store.dtype)
 
     # Keeping it up to date
 
@@ -306,9 +312,9 @@ class Collection:
         negatives = [self._asking.look(one) for one in unwanted]
         code = mean_code([self._asking.code(one) for one in queries])
         against = np.stack([self._asking.code(one) for one in negatives]) if negatives else None
-        condition = self._condition(filter)
-        hidden = {q.image for q in (*queries, *negatives) if q.image is not None}
-        matches = self._matches(code, k, hidden, against, condition, exact)
+        hidden = frozenset(q.image for q in (*queries, *negatives) if q.image is not None)
+        wanted = Wanted(k, hidden, against, self._condition(filter), exact)
+        matches = find_matches(self._store, self._searcher, code, wanted)
         return Results(
             " + ".join(one.name for one in queries),
             tuple(matches),
@@ -329,46 +335,11 @@ class Collection:
             filter: as for `search`.
             exact: do without the index.
         """
-        condition = self._condition(filter)
-        return [self._matches(code, k, set(), None, condition, exact) for code in codes]
+        wanted = Wanted(k, condition=self._condition(filter), exact=exact)
+        return [find_matches(self._store, self._searcher, code, wanted) for code in codes]
 
     def _condition(self, text: str | None) -> Filter | None:
         return parse_filter(text, own_columns(self._store)) if text is not None else None
-
-    def _matches(
-        self,
-        code: Floats,
-        k: int,
-        hidden: set[int],
-        against: Floats | None,
-        condition: Filter | None,
-        exact: bool,
-    ) -> list[Match]:
-        """Images of the nearest contents; asks for more contents until k images are found."""
-        allowed = allowed_codes(self._store, condition) if condition else None
-        wanted = k + len(hidden)
-        while True:
-            found = self._searcher.search(code[None], wanted, allowed, exact)
-            real = found.rows[0] >= 0
-            ids, distances = found.rows[0][real], found.distances[0][real]
-            complete = len(ids) < wanted
-            if against is not None and len(ids):
-                apart = np.linalg.norm(self._searcher.vectors(ids)[:, None] - against, axis=2)
-                nearer = apart.min(axis=1) >= distances
-                ids, distances = ids[nearer], distances[nearer]
-            near = dict(zip(ids.tolist(), distances.tolist(), strict=True))
-            images = [
-                image
-                for image in records_of(self._store, near, condition)
-                if image.id not in hidden
-            ]
-            if len(images) >= k or complete:
-                images.sort(key=lambda image: (near[image.code or 0], image.id))
-                return [
-                    Match(rank, near[image.code or 0], image)
-                    for rank, image in enumerate(images[:k], start=1)
-                ]
-            wanted *= 2
 
     def duplicates(
         self, threshold: float | None = None, *, recalibrate: bool = False, flip: bool = False

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.query import Query
 from neuralcodes.collection.sheet import Tile, render_sheet
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SHOWN = 200  # pictures in a notebook's sheet
 
@@ -144,6 +147,15 @@ class Results:
         asked = [Tile("query", query.name, "", self._picture(query)) for query in self.asked]
         groups = [("query", asked), ("results", tiles)]
         return render_sheet(f"Search: {self.query}", note, groups, whole)
+
+    def picture(self, match: Match) -> Image.Image | None:
+        """A result's picture, RGB, at most 320 pixels wide and high; None if it cannot be read."""
+        from neuralcodes.images.decode import open_picture
+
+        with suppress(OSError, ValueError):
+            if self.pictures is not None:
+                return open_picture(self.pictures.read(match.image.place, match.image.member), 320)
+        return None
 
     def _picture(self, query: Query) -> bytes | None:
         from neuralcodes.collection.thumbnails import thumbnail

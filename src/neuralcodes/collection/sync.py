@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -59,6 +59,24 @@ class SyncReport:
     bad: list[BadFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """One line for people."""
+        counts = {
+            "new": self.added,
+            "changed": self.changed,
+            "moved": self.moved,
+            "gone": self.removed,
+            "unchanged": self.unchanged,
+            "bad": len(self.bad),
+        }
+        parts = [f"{count:,} {name}" for name, count in counts.items() if count] or ["nothing new"]
+        rate = f", {self.computed / self.seconds:,.0f} images/s" if self.computed else ""
+        return f"{', '.join(parts)}; {self.computed:,} codes made in {self.seconds:.1f} s{rate}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,20 @@ class VerifyReport:
     def whole(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "whole": self.whole}
+
+    def summary(self) -> str:
+        """One line for people."""
+        text = f"{self.checked_codes:,} codes checked"
+        if self.checked_images:
+            text += f", {self.checked_images:,} pictures read"
+        text += ": all is well" if self.whole else f": {len(self.problems)} problem(s)"
+        if self.repaired or self.to_read:
+            text += f"; {self.repaired:,} codes computed again, {self.to_read:,} images to index"
+        return text
 
 
 def verify(store: Store, pictures: Pictures | None = None) -> VerifyReport:
