@@ -8,7 +8,23 @@ from typing import Annotated
 import typer
 
 import neuralcodes
-from neuralcodes.cli import demo, evaluate, extract, layers, report, reproduce, train
+from neuralcodes.cli import (
+    compact,
+    demo,
+    duplicates,
+    evaluate,
+    export,
+    extract,
+    index,
+    info,
+    layers,
+    remove,
+    report,
+    reproduce,
+    search,
+    train,
+    verify,
+)
 from neuralcodes.common.errors import UserError
 
 app = typer.Typer(
@@ -17,7 +33,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, reproduce, train, evaluate, extract, report, layers):
+for verb in (
+    demo,
+    reproduce,
+    train,
+    evaluate,
+    extract,
+    report,
+    layers,
+    index,
+    search,
+    duplicates,
+    info,
+    verify,
+    export,
+    remove,
+    compact,
+):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
 
 
