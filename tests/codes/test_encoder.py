@@ -87,7 +87,12 @@ def test_a_layer_that_nothing_excites_gives_zeros(network):
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [("n@L9", "unknown layer 'L9'; there are: L5, L6, L7"), ("n@L6/pca9", "'pca9'")],
+    [
+        ("n@L9", "unknown layer 'L9'; there are: L5, L6, L7"),
+        ("n@L6/zip9", "'zip9'"),
+        ("n@L6/gem", "gives 128 values, not a map"),
+        ("n@L6/pca9", "small-run: not a run folder"),
+    ],
 )
 def test_unknown_parts_are_named(network, code, message):
     with pytest.raises(UserError, match=message):

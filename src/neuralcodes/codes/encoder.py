@@ -1,17 +1,23 @@
-"""`Encoder`: batches of pixels → codes. The only thing that makes codes."""
+"""`Encoder`: batches of pixels → codes. The only thing that makes codes.
+
+Network → tapped layer → pooling → length 1 → transforms, each of which leaves length 1.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from neuralcodes.codes.spec import POOLINGS, CodeRequest, CodeSpec, Preprocessing
+from neuralcodes.codes.pooling import pool
+from neuralcodes.codes.spec import CodeRequest, CodeSpec, Preprocessing
 from neuralcodes.codes.store import Codes, load_codes, new_codes
+from neuralcodes.codes.transforms.chain import Form, open_chain
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
 from neuralcodes.images.imageset import ImageSet, Pixels
@@ -24,7 +30,7 @@ BATCH = 250  # images a pass
 
 
 class Encoder:
-    """Makes the codes of one or several layers of one network, all in one pass.
+    """Makes one or several codes of one network, all in one pass.
 
     Args:
         network: with its weights.
@@ -32,7 +38,8 @@ class Encoder:
         runtime: device and precision.
 
     Raises:
-        UserError: unknown layer, pooling or transform.
+        UserError: unknown layer or transform, a pooling that the layer's output does not allow, a
+            transform that is not fitted or was fitted on another code.
     """
 
     def __init__(
@@ -43,48 +50,35 @@ class Encoder:
         self.runtime = runtime
         self.preprocessing = Preprocessing(kind.input_size, "crop", kind.mean, kind.std)
         self._module = runtime.place(network.module).eval()
-        asked = [request.layer or kind.default_layer for request in requests]
-        self._layers = [resolve_layer(self._module, layer, kind.layers) for layer in asked]
-        self._tap = Tap(self._module, list(dict.fromkeys(self._layers)))
+        self._pooled = [self._resolve(request) for request in requests]
+        self._tap = Tap(self._module, list(dict.fromkeys(layer for layer, _ in self._pooled)))
         self._scale = torch.tensor(kind.std).mul(255.0).view(1, 3, 1, 1).to(runtime.device)
         self._mean = torch.tensor(kind.mean).mul(255.0).view(1, 3, 1, 1).to(runtime.device)
-        for request in requests:
-            _refuse_unknown(request)
         height, width = kind.input_size
-        blank = np.zeros((1, height, width, 3), dtype=np.uint8)
-        self.specs = tuple(
-            CodeSpec(
-                name=f"{network.name}@{layer}",
-                network=kind.name,
-                weights=network.weights,
-                layer=own,
-                pooling=request.pooling or "flatten",
-                transforms=(),
-                precision=runtime.precision,
-                preprocessing=self.preprocessing,
-                dims=code.shape[1],
-            )
-            for request, layer, own, code in zip(
-                requests, asked, self._layers, self.encode(blank), strict=True
-            )
+        blank = self._pool_all(np.zeros((1, height, width, 3), dtype=np.uint8))
+        self.chains = tuple(
+            open_chain(self._base(request, *own, blank[own].shape[1]), request.transforms)
+            for request, own in zip(requests, self._pooled, strict=True)
         )
+        self.specs = tuple(chain.spec for chain in self.chains)
 
-    @torch.inference_mode()
-    def encode(self, pixels: Pixels) -> list[FloatCodes]:
+    def encode(self, pixels: Pixels, form: Form = "searched") -> list[Any]:
         """Codes of uint8 k×H×W×3 pixels of the network's input size.
 
+        Args:
+            pixels: of any number of images.
+            form: `searched`, `stored` or `query`; see `neuralcodes.codes.transforms.chain.Form`.
+
         Returns:
-            For each asked-for code float32 k×d, each row of length 1; a row of zeros (a ReLU
-            layer that nothing excites) stays zero.
+            For each asked-for code float32 k×d, each row of length 1 (stored: uint8 k×bytes). A
+            row of zeros (a ReLU layer that nothing excites) stays zero where no transform moves
+            it.
         """
-        values = torch.from_numpy(pixels).to(self.runtime.device).permute(0, 3, 1, 2).float()
-        with self.runtime.autocast():
-            outputs = self._tap((values - self._mean) / self._scale)
-        codes = {}
-        for name, output in outputs.items():
-            flat = output.flatten(1).float()
-            codes[name] = torch.nn.functional.normalize(flat, dim=1).cpu().numpy()
-        return [codes[name] for name in self._layers]
+        pooled = self._pool_all(pixels)
+        return [
+            chain.make(pooled[own], form)
+            for own, chain in zip(self._pooled, self.chains, strict=True)
+        ]
 
     def encode_images(
         self, images: ImageSet, folder: Path, names: Sequence[str] | None = None
@@ -124,9 +118,36 @@ class Encoder:
         """What files of each code are called: what stands behind the @, with - for /."""
         return [spec.name.rpartition("@")[2].replace("/", "-") for spec in self.specs]
 
+    def _resolve(self, request: CodeRequest) -> tuple[str, str]:
+        """The layer's own name and the pooling."""
+        kind = self.network.kind
+        layer = resolve_layer(self._module, request.layer or kind.default_layer, kind.layers)
+        return layer, request.pooling or "flatten"
 
-def _refuse_unknown(request: CodeRequest) -> None:
-    if request.pooling not in (None, *POOLINGS):
-        raise UserError(f"unknown pooling {request.pooling!r}; there are: {', '.join(POOLINGS)}")
-    if request.transforms:
-        raise UserError(f"unknown transform or pooling {request.transforms[0]!r}")
+    def _base(self, request: CodeRequest, layer: str, pooling: str, dims: int) -> CodeSpec:
+        """The code before its transforms."""
+        kind = self.network.kind
+        name = f"{self.network.name}@{request.layer or kind.default_layer}"
+        return CodeSpec(
+            name=name if pooling == "flatten" else f"{name}/{pooling}",
+            network=kind.name,
+            weights=self.network.weights,
+            layer=layer,
+            pooling=pooling,
+            transforms=(),
+            precision=self.runtime.precision,
+            preprocessing=self.preprocessing,
+            dims=dims,
+        )
+
+    @torch.inference_mode()
+    def _pool_all(self, pixels: Pixels) -> dict[tuple[str, str], FloatCodes]:
+        """float32 k×d of unit length for each layer and pooling."""
+        values = torch.from_numpy(pixels).to(self.runtime.device).permute(0, 3, 1, 2).float()
+        with self.runtime.autocast():
+            outputs = self._tap((values - self._mean) / self._scale)
+        codes = {}
+        for layer, pooling in dict.fromkeys(self._pooled):
+            flat = pool(pooling, outputs[layer], layer)
+            codes[layer, pooling] = torch.nn.functional.normalize(flat, dim=1).cpu().numpy()
+        return codes

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from neuralcodes.codes.pooling import pooling_name
 from neuralcodes.common.errors import UserError
 
 FORMAT = 1
-POOLINGS = ("flatten",)
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class CodeSpec:
         network: name of the network's kind.
         weights: hash of its weights.
         layer: the module's own name of the layer (aliases are resolved).
-        pooling: how a convolutional map becomes a vector.
-        transforms: hashes of the fitted transforms, in the order they are applied.
+        pooling: how a convolutional map becomes a vector (canonical name).
+        transforms: `NAME:HASH` of each fitted transform, in the order they are applied.
         precision: of the network's products, "fp32" or "bf16".
         preprocessing: how an image becomes the network's input.
-        dims: length of a code.
+        dims: length of a code when it is searched.
     """
 
     name: str
@@ -57,6 +57,29 @@ class CodeSpec:
     precision: str
     preprocessing: Preprocessing
     dims: int
+
+    @property
+    def bytes_per_code(self) -> int:
+        """Bytes of a stored code: 4 a dimension, unless a quantiser is the last transform.
+
+        Raises:
+            UserError: a transform of an unknown kind.
+        """
+        if not self.transforms:
+            return 4 * self.dims
+        from neuralcodes.codes.transforms.registry import get_transform
+
+        kind, number = get_transform(self.transforms[-1].partition(":")[0])
+        return kind.stored_bytes(number, self.dims)
+
+    def then(self, transform: str, digest: str, dims: int) -> CodeSpec:
+        """The code that a transform of this name and hash makes of this one."""
+        return replace(
+            self,
+            name=f"{self.name}/{transform}",
+            transforms=(*self.transforms, f"{transform}:{digest}"),
+            dims=dims,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready form, with the fingerprint for whoever reads it without us."""
@@ -123,6 +146,8 @@ def parse_code(text: str) -> CodeRequest:
 
     >>> parse_code("runs/2026-11-24@L6")
     CodeRequest(network='runs/2026-11-24', layer='L6', pooling=None, transforms=())
+    >>> parse_code("runs/r1@relu5/gem/pca128/int8").transforms
+    ('pca128', 'int8')
     >>> parse_code("shipped").layer is None
     True
 
@@ -136,5 +161,5 @@ def parse_code(text: str) -> CodeRequest:
     if not network or any(not part for part in parts) or (at and not parts):
         raise UserError(f"--code {text!r}: write NETWORK or NETWORK@LAYER, for instance run@L6")
     layer = parts.pop(0) if parts else None
-    pooling = parts.pop(0) if parts and parts[0] in POOLINGS else None
-    return CodeRequest(network, layer, pooling, tuple(parts))
+    pooling = pooling_name(parts[0]) if parts else None
+    return CodeRequest(network, layer, pooling, tuple(parts[1:] if pooling else parts))

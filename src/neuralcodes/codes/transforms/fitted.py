@@ -1,0 +1,140 @@
+"""A fitted transform with what it belongs to, and its file.
+
+`TRANSFORM.safetensors` holds the tensors; its header says which code the transform was fitted on
+and on which images. It lies under the network's folder in the order of the chain: that of
+`runs/r1@L6/pca128/int8` is `runs/r1/transforms/L6/pca128/int8.safetensors`, and a pooling other
+than `flatten` is one more folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from neuralcodes.codes.spec import CodeSpec
+from neuralcodes.codes.transforms.base import Transform
+from neuralcodes.codes.transforms.registry import get_transform
+from neuralcodes.common.errors import UserError
+from neuralcodes.networks.registry import get_network
+from neuralcodes.networks.weights import save_tensors
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class FittedOn:
+    """The images that a transform learned from.
+
+    Attributes:
+        source: their short name.
+        images: fingerprint of the image set.
+        count: how many.
+        labels: whether their classes were used.
+        seed: of what was drawn.
+    """
+
+    source: str
+    images: str
+    count: int
+    labels: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A transform, the code that it continues, and what it learned from (None: nothing)."""
+
+    transform: Transform
+    before: CodeSpec
+    on: FittedOn | None
+
+    @property
+    def spec(self) -> CodeSpec:
+        """The code that comes out."""
+        transform = self.transform
+        return self.before.then(
+            transform.name, transform.digest(), transform.dims(self.before.dims)
+        )
+
+
+def transform_file(code: CodeSpec, names: Sequence[str]) -> Path:
+    """Where the last of these transforms behind the code `code` is kept.
+
+    Args:
+        code: without transforms.
+        names: at least one.
+
+    Raises:
+        UserError: the code's network is known by a name that is not a path.
+    """
+    network = code.name.rpartition("@")[0]
+    place = Path(network)
+    if not place.exists():
+        raise UserError(
+            f"{network}: not a run folder or weights file, so transforms have no place to lie; "
+            "give the folder that holds its weights"
+        )
+    folder = (place if place.is_dir() else place.with_suffix("")) / "transforms"
+    aliases = {own: alias for alias, own in get_network(code.network).layers.items()}
+    folder /= aliases.get(code.layer, code.layer)
+    if code.pooling != "flatten":
+        folder /= code.pooling
+    return folder.joinpath(*names[:-1], f"{names[-1]}.safetensors")
+
+
+def save_fitted(path: Path, fitted: Fitted) -> None:
+    """Write atomically.
+
+    Raises:
+        UserError: full disk or no right to write.
+    """
+    assert fitted.on is not None
+    tensors = {
+        name: torch.from_numpy(np.ascontiguousarray(tensor))
+        for name, tensor in fitted.transform.tensors.items()
+    }
+    save_tensors(
+        path,
+        tensors,
+        {
+            "transform": fitted.transform.name,
+            "format": FORMAT,
+            "hash": fitted.transform.digest(),
+            "before": json.dumps(fitted.before.to_json()),
+            "fitted_on": json.dumps(asdict(fitted.on)),
+            "facts": json.dumps(dict(fitted.transform.facts)),
+        },
+    )
+
+
+def load_fitted(path: Path) -> Fitted:
+    """Read what `save_fitted` wrote.
+
+    Raises:
+        UserError: absent, damaged, or not a transform.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such transform")
+    try:
+        with safe_open(str(path), "np") as file:
+            about: Mapping[str, str] = file.metadata() or {}
+            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error})") from None
+    if about.get("format") != FORMAT or "transform" not in about:
+        raise UserError(
+            f"{path}: not a transform that this version reads; fit it again with `neuralcodes fit`"
+        )
+    transform, number = get_transform(about["transform"])
+    made = transform(number, tensors, json.loads(about["facts"]))
+    if made.digest() != about["hash"]:
+        raise UserError(f"{path}: damaged, its numbers are not those that were saved")
+    before = CodeSpec.from_json(json.loads(about["before"]))
+    return Fitted(made, before, FittedOn(**json.loads(about["fitted_on"])))

@@ -1,0 +1,113 @@
+"""The transforms known by name.
+
+One from outside is a module with a class under `@register` in any installed package that declares
+it, in its pyproject.toml, as
+
+    [project.entry-points."neuralcodes.transforms"]
+    NAME = "package.module"
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+from collections.abc import Callable
+
+from neuralcodes.codes.pooling import POOLINGS
+from neuralcodes.codes.transforms.base import Transform
+from neuralcodes.common.errors import UserError
+
+ENTRY_POINTS = "neuralcodes.transforms"
+
+_NUMBERED = re.compile(r"(.*?[^\d])([1-9]\d*)")
+_KINDS: dict[str, tuple[type[Transform], str]] = {}
+
+
+def register(kind: str, number: str = "") -> Callable[[type[Transform]], type[Transform]]:
+    """Decorate a class to make its transform known.
+
+    Args:
+        kind: its name, or the part before the number.
+        number: the letter that stands for the number in lists of names; empty without one.
+
+    Raises:
+        ValueError: another class has that name.
+    """
+
+    def add(transform: type[Transform]) -> type[Transform]:
+        known = _KINDS.get(kind)
+        # the same class again is a module reloaded or a notebook cell run twice
+        if known is not None and _place(known[0]) != _place(transform):
+            raise ValueError(f"the transform name {kind!r} is taken by {_place(known[0])}")
+        transform.kind = kind
+        _KINDS[kind] = (transform, number)
+        return transform
+
+    return add
+
+
+def transform_names() -> list[str]:
+    """Names of all transforms, sorted; a capital letter stands for a number (`pcaN`)."""
+    _load_own()
+    _load_plugins()
+    return sorted(kind + number for kind, (_, number) in _KINDS.items())
+
+
+def get_transform(name: str) -> tuple[type[Transform], int | None]:
+    """The class and the number that a name such as `pca128` or `int8` stands for.
+
+    Raises:
+        UserError: there is none (the message names those there are), or a plug-in is broken.
+    """
+    found = _find(name)
+    if found is None:
+        _load_own()
+        found = _find(name)
+    if found is None:
+        _load_plugins()
+        found = _find(name)
+    if found is None:
+        raise UserError(
+            f"unknown transform or pooling {name!r}; there are the transforms "
+            f"{', '.join(transform_names())} and, right behind the layer, the poolings "
+            f"{', '.join(POOLINGS)}"
+        )
+    return found
+
+
+def _find(name: str) -> tuple[type[Transform], int | None] | None:
+    transform, letter = _KINDS.get(name, (None, ""))
+    if transform is not None and not letter:
+        return transform, None
+    parts = _NUMBERED.fullmatch(name)
+    transform, letter = _KINDS.get(parts[1], (None, "")) if parts else (None, "")
+    if parts is not None and transform is not None and letter:
+        return transform, int(parts[2])
+    return None
+
+
+def _place(transform: type[Transform]) -> str:
+    return f"{transform.__module__}.{transform.__qualname__}"
+
+
+def _load_own() -> None:
+    """Import every module of this folder once, so that each registers what it holds."""
+    package = importlib.import_module("neuralcodes.codes.transforms")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def _load_plugins() -> None:
+    """Import every module that an installed package declares (a second time costs nothing)."""
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:  # whatever somebody else's code may raise
+            package = entry.dist.name if entry.dist else "an unknown package"
+            raise UserError(
+                f"transform plug-in {entry.name!r} ({entry.value}, from {package}) cannot be "
+                f"loaded: {type(error).__name__}: {' '.join(str(error).split())}; "
+                "mend or uninstall that package"
+            ) from error
