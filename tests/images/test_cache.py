@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -160,6 +162,22 @@ def test_unreadable_file_is_tried_again_next_time(cache: Path, lay: Lay, encode:
     check(decode_all(FolderSource(root), SIZE), files)
 
 
+def test_image_of_a_kind_that_was_not_supported_is_tried_again(
+    cache: Path, lay: Lay, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that reads one more kind of file may have been installed since."""
+    files = {"a/1.jpg": encode(seed=1), "a/2.webp": encode(seed=2, kind="WEBP")}
+    root = lay(files)
+    with monkeypatch.context() as without:
+        for module in ("decode", "cache"):
+            without.setattr(f"neuralcodes.images.{module}.formats", lambda: ("JPEG", "PNG"))
+        assert [image.key for image in decode_all(FolderSource(root), SIZE).bad] == ["a/2.webp"]
+        again = CountingSource(root)
+        assert len(decode_all(again, SIZE).bad) == 1
+        assert again.reads == 0
+    check(decode_all(FolderSource(root), SIZE), files)
+
+
 def test_damaged_zip_does_not_spoil_the_whole_one(cache: Path, pack: Pack, encode: Encode) -> None:
     files = {"a/1.jpg": encode(seed=1), "a/2.jpg": encode(seed=2)}
     path = pack(files)
@@ -172,6 +190,25 @@ def test_damaged_zip_does_not_spoil_the_whole_one(cache: Path, pack: Pack, encod
     assert "damaged zip entry" in decoded.bad[0].reason
     path.write_bytes(whole)  # downloaded again: the archive's own list is the same as before
     check(decode_all(ZipSource([path]), SIZE), files)
+
+
+class FailingSource(FolderSource):
+    """A real folder on a disk that fails to read one file."""
+
+    def _open(self, index: int) -> BinaryIO:
+        if index == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super()._open(index)
+
+
+def test_failure_of_the_disk_is_not_kept(cache: Path, lay: Lay, encode: Encode) -> None:
+    files = {f"a/{number}.jpg": encode(seed=number) for number in range(3)}
+    root = lay(files)
+    decoded = decode_all(FailingSource(root), SIZE)
+    assert [(image.key, image.reason) for image in decoded.bad] == [
+        ("a/1.jpg", "Input/output error")
+    ]
+    check(decode_all(FolderSource(root), SIZE), files)  # nothing about the folder has changed
 
 
 class VanishingSource(FolderSource):
@@ -290,7 +327,9 @@ def test_damaged_entry_is_made_anew(
     decode_all(FolderSource(root), SIZE)
     (entry,) = entries(cache)
     damage(entry)
-    check(decode_all(FolderSource(root), SIZE), cat_and_dog)
+    decoded = decode_all(FolderSource(root), SIZE)
+    check(decoded, cat_and_dog)
+    assert decoded.content == entry.name
     again = CountingSource(root)
     check(decode_all(again, SIZE), cat_and_dog)
     assert again.reads == 0
@@ -314,6 +353,7 @@ def test_damaged_pointer_is_made_anew(
 DECODE = """
 import sys, hashlib, time
 from pathlib import Path
+from typing import BinaryIO
 from neuralcodes.images.cache import decode_all
 from neuralcodes.images.sources import FolderSource
 class Slow(FolderSource):
@@ -485,6 +525,7 @@ def test_read_only_cache_still_serves(
 MEMORY = """
 import resource, sys
 from pathlib import Path
+from typing import BinaryIO
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.cache import decode_all
 from neuralcodes.images.sources import FolderSource
@@ -524,6 +565,7 @@ def test_not_enough_memory_to_map(
 PEAK = """
 import resource, sys
 from pathlib import Path
+from typing import BinaryIO
 from neuralcodes.images.cache import decode_all
 from neuralcodes.images.sources import FolderSource
 decode_all(FolderSource(Path(sys.argv[1])), (64, 64))

@@ -31,7 +31,7 @@ from neuralcodes.common.files import (
     write_json,
 )
 from neuralcodes.images.blocks import over_blocks
-from neuralcodes.images.decode import Resize, decode
+from neuralcodes.images.decode import Resize, decode, formats
 from neuralcodes.images.imageset import BadImage, Pixels
 from neuralcodes.images.sources import UNREADABLE, Source
 
@@ -203,6 +203,7 @@ def _decode_into(
         "keys": list(source.keys),
         "bad": [{"key": source.keys[row], "reason": reasons[row]} for row in sorted(reasons)],
         "content": _content_key(source, sums, size, resize),
+        "formats": formats(),
     }
     write_json(work / "manifest.json", manifest, indent=None)
 
@@ -239,7 +240,9 @@ def _load(folder: Path, size: tuple[int, int]) -> Decoded | None:
             ) from None
         return None
     whole = pixels.dtype == np.uint8 and pixels.shape == (len(decoded.keys), *size, 3)
-    return decoded if whole and decoded.content == folder.name else None
+    # what could not be read then may be readable now, with another package
+    outdated = bool(decoded.bad) and facts.get("formats", list(formats())) != list(formats())
+    return decoded if whole and decoded.content == folder.name and not outdated else None
 
 
 def _image_bytes(size: tuple[int, int]) -> int:

@@ -103,7 +103,7 @@ def _open(
     if not data:
         raise _RefusedError("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        image = Image.open(io.BytesIO(data), formats=formats())
         with _one_big_image if _prepare(image, size) > _BIG else nullcontext():
             image.load()
             _turn_upright(image)
@@ -120,13 +120,14 @@ def _open(
 
 
 def _unknown(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and "HEIF" not in _formats():
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and "HEIF" not in formats():
         return 'HEIC needs one more package: pip install "neuralcodes[heic]"'
     return "not an image, or of a kind that is not supported"
 
 
 @functools.cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that can be read with the packages installed here."""
     Image.init()
     with suppress(ImportError):  # an extra
         importlib.import_module("pillow_heif").register_heif_opener()
