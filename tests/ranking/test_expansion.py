@@ -113,3 +113,15 @@ def test_dropped_rows_weigh_nothing():
     search = Search(base[:1], Database.of(base), np.array([-1]), ranking)
     found, _ = run_steps(search, [AverageQueryExpansion(2)])
     np.testing.assert_allclose(found.queries[0], mean(base[0], base[[1]], None), atol=1e-6)
+
+
+def test_neighbours_of_each_other_get_codes_that_are_equal_to_the_bit():
+    """Equal means must tie, so that their order is that of rows and not of rounding."""
+    base = clustered(60, dims=32)
+    search, _ = run_steps(Search.start(base, base, 1), [DatabaseAugmentation(1)])
+    near = search_exact(base, base, 1, exclude=np.arange(60)).rows
+    sets = [frozenset({row, *near[row].tolist()}) for row in range(60)]
+    same = [(i, j) for i in range(60) for j in range(i) if sets[i] == sets[j]]
+    assert len(same) > 3
+    for i, j in same:
+        assert np.array_equal(search.database.values[i], search.database.values[j])

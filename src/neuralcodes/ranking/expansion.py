@@ -133,12 +133,13 @@ def weighted_means(codes: Floats, database: Database, near: Rows, alpha: float) 
         part = slice(at, at + step_size)
         own, rows = codes[part], near[part]
         others = database.values[rows]
-        weights = np.ones(rows.shape, dtype=np.float32)
+        weights = np.ones(rows.shape)
         if alpha > 0:
-            similar = np.einsum("cd,cnd->cn", own, others)
-            weights = np.maximum(similar, 0) ** np.float32(alpha)
+            weights = np.maximum(np.einsum("cd,cnd->cn", own, others), 0).astype(np.float64)
+            weights **= alpha
         weights[rows < 0] = 0
-        sums = own + np.einsum("cn,cnd->cd", weights, others)
+        # in double precision means of the same codes are equal to the bit, whatever their order
+        sums = own + np.einsum("cn,cnd->cd", weights, others, dtype=np.float64)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         means[part] = np.where(lengths > 0, sums / np.where(lengths > 0, lengths, 1), own)
     return means
