@@ -127,7 +127,8 @@ def remove(writer: Writer, pictures: Pictures, images: Any) -> int:
     for one in many:
         rows, place = _find(writer, one)
         if not rows:
-            raise UserError(f"{one}: no image of the collection {writer.path}")
+            name = one if isinstance(one, (str, os.PathLike)) else f"id:{one}"
+            raise UserError(f"{name}: no image of the collection {writer.path}")
         roots += [place] if place else []
         chosen |= {number: (where, member, code) for number, where, member, code in rows}
     with writer.transaction():

@@ -119,7 +119,11 @@ def connect(path: Path, write: bool) -> sqlite3.Connection:
     Raises:
         UserError: absent, not a collection's, damaged, or of a newer version.
     """
-    if not path.is_file():
+    try:
+        absent = not path.is_file()
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be read ({error.strerror})") from None
+    if absent:
         raise UserError(
             f"{path.parent}: no collection; make one with: "
             f"neuralcodes index PICTURES --collection {path.parent} --code NETWORK"
@@ -192,6 +196,7 @@ def explain_database_errors(path: Path) -> Iterator[None]:
             "SQLITE_NOTADB": "damaged, no longer a database; restore it from a copy",
             "SQLITE_CORRUPT": "damaged; restore it from a copy or index the pictures anew",
             "SQLITE_BUSY": "another process keeps it busy; try again",
+            "SQLITE_IOERR": "cannot be read or written; is the disk full or failing?",
         }
         for name, remedy in remedies.items():
             if code.startswith(name):
