@@ -12,6 +12,4 @@ class UserError(Exception):
 
 def needs_extra(package: str, extra: str) -> UserError:
     """The error for an optional dependency that is not installed."""
-    return UserError(
-        f'{package} is not installed: pip install "neuralcodes[{extra}]"'
-    )
+    return UserError(f'{package} is not installed: pip install "neuralcodes[{extra}]"')
