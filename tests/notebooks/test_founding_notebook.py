@@ -1,5 +1,6 @@
 """The notebook runs from top to bottom on a slice, and is stored with the full run's outputs."""
 
+import copy
 from pathlib import Path
 
 import nbclient
@@ -18,7 +19,7 @@ def test_it_runs_on_a_slice(stored, tiny_imagenet_path, tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALCODES_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("NEURALCODES_CLASSES", "4")
     monkeypatch.setenv("NEURALCODES_EPOCHS", "1")
-    notebook = stored.copy()
+    notebook = copy.deepcopy(stored)
     nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
     text = all_text(notebook)
     assert "{'train': 800, 'val': 100, 'test': 100, 'ood': 1000}" in text
@@ -31,12 +32,14 @@ def test_it_is_stored_with_the_outputs_of_the_full_run(stored):
     assert "{'train': 76000, 'val': 9500, 'test': 9500, 'ood': 5000}" in text
     assert "40,516,382" in text
     assert text.count("mAP") == 3
-    assert not [o for cell in stored.cells for o in cell.get("outputs", []) if o.name == "stderr"]
+    assert not [
+        o for cell in stored.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"
+    ]
 
 
 def all_text(notebook):
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    return "".join(o.get("text", "") for o in outputs if o.output_type == "stream")
+    return "".join(o.text for o in outputs if o.get("name") == "stdout")
 
 
 def pictures(notebook):
