@@ -20,7 +20,7 @@ def test_it_runs_on_a_slice(stored, tiny_imagenet_path, tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALCODES_CLASSES", "4")
     monkeypatch.setenv("NEURALCODES_EPOCHS", "1")
     notebook = copy.deepcopy(stored)
-    nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
     text = all_text(notebook)
     assert "{'train': 800, 'val': 100, 'test': 100, 'ood': 1000}" in text
     assert text.count("mAP") == 3
@@ -37,11 +37,13 @@ def test_it_is_stored_with_the_outputs_of_the_full_run(stored):
     ]
 
 
+def all_outputs(notebook):
+    return [o for cell in notebook.cells for o in cell.get("outputs", [])]
+
+
 def all_text(notebook):
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    return "".join(o.text for o in outputs if o.get("name") == "stdout")
+    return "".join(o.text for o in all_outputs(notebook) if o.get("name") == "stdout")
 
 
 def pictures(notebook):
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    return sum("image/png" in o.get("data", {}) for o in outputs)
+    return sum("image/png" in o.get("data", {}) for o in all_outputs(notebook))
