@@ -138,7 +138,7 @@ class Collection:
         return int(count)
 
     def __repr__(self) -> str:
-        return f"<Collection {self.path}: {len(self)} images, {self.spec.name}>"
+        return f"<Collection {self.path}: {self.spec.name}>"
 
     @property
     def path(self) -> Path:

@@ -101,6 +101,7 @@ class Searcher:
             return self._seen
 
     def _look(self, snapshot: Snapshot) -> _View:
+        self.warning = ""
         alive = snapshot.mask(snapshot.alive)
         state = self._store.setting("index")
         index = self._open(state, snapshot) if state else None
