@@ -18,33 +18,18 @@ for (nearly) 0. The results are not of unit length yet: the encoder sees to that
 from __future__ import annotations
 
 import math
-import re
 
 import torch
 from torch.nn import functional as F
 
+from neuralcodes.codes.pooling_names import POOLINGS as POOLINGS
+from neuralcodes.codes.pooling_names import pooling_name as pooling_name
 from neuralcodes.common.errors import UserError
 
-POOLINGS = ("flatten", "mac", "spoc", "gem", "gemP", "crow", "rmac")
-
-_GEM = re.compile(r"gem([1-9]\d*(?:\.\d+)?)?")
 _GEM_FLOOR = 1e-6  # the published code's; it keeps the root's gradient and 0 apart
 _LEVELS = 3  # of rmac
 _OVERLAP = 0.4  # of neighbouring regions of rmac along the longer side
 _SPECIAL = 5  # a transformer's tokens in front of those of the image, at most
-
-
-def pooling_name(text: str) -> str | None:
-    """A pooling's canonical name (`gem3` and `gem3.0` are `gem`); None if it is none.
-
-    >>> pooling_name("gem2.50"), pooling_name("pca8")
-    ('gem2.5', None)
-    """
-    gem = _GEM.fullmatch(text)
-    if gem:
-        power = float(gem[1] or 3)
-        return "gem" if power == 3 else f"gem{power:g}"
-    return text if text in POOLINGS and text != "gemP" else None
 
 
 def pool(name: str, output: torch.Tensor, layer: str) -> torch.Tensor:

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from neuralcodes.codes.pooling import pooling_name
+from neuralcodes.codes.pooling_names import pooling_name
 from neuralcodes.common.errors import UserError
 
 FORMAT = 1
