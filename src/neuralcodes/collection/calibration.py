@@ -3,6 +3,9 @@
 Altered copies of some of them (compressed, made smaller, cut a little, made darker or lighter) say
 how far apart pictures lie that people call the same; pairs of different contents say how far apart
 others lie. The threshold lets few of these through and then as many altered copies as may be.
+
+A collection has duplicates of its own, which are no false matches. The nearest pairs are therefore
+looked at: where small grey versions of the two pictures agree, they are one picture.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
 from neuralcodes.collection.coding import Coder
@@ -28,6 +32,9 @@ FOUND = 0.95  # share of altered copies to be found, where that lets no more fal
 FALSE = 1e-5  # share of different pairs that may be called duplicates
 SAMPLE = 300  # pictures altered
 OTHERS = 3000  # contents whose pairs are compared: 4.5 million pairs
+LOOKED_AT = 400  # nearest pairs whose pictures are compared
+GREY = 16  # side of the small grey pictures
+AGREE = 0.9  # correlation from which they are one picture
 LARGEST = 1024  # pixels; larger pictures are altered at this size
 
 
@@ -38,11 +45,12 @@ class Calibration:
     Attributes:
         threshold: distance up to which two pictures are called duplicates.
         found: share of altered copies within it.
-        false_rate: share of pairs of different contents within it. Among these may be real
-            duplicates of the collection, so it is an upper estimate.
+        false_rate: share of pairs of different pictures within it; an upper estimate where there
+            are more near pairs than could be looked at.
         false_rate_high: upper end of its 95 % interval.
         false_pairs: pairs of this collection that this rate lets expect.
-        pairs: pairs of different contents that were compared.
+        pairs: pairs of different pictures that were compared.
+        same_pairs: pairs found to be one picture, left out of these.
         images: pictures that were altered.
         alterations: median and 95th percentile of the distance, by kind of alteration.
         contents: the collection had so many.
@@ -54,6 +62,7 @@ class Calibration:
     false_rate_high: float
     false_pairs: float
     pairs: int
+    same_pairs: int
     images: int
     alterations: dict[str, list[float]]
     contents: int
@@ -105,9 +114,14 @@ def calibrate(
     alive = snapshot.alive
     same = _altered_distances(connection, snapshot, coder, pictures, flip, generator)
     few = np.sort(generator.choice(alive, min(OTHERS, len(alive)), replace=False))
-    others = pair_distances(snapshot.vectors(few))
     everything = np.concatenate(list(same.values()))
     threshold = float(np.quantile(everything, FOUND))
+    others, rows = pair_distances(snapshot.vectors(few))
+    near = np.flatnonzero(others <= threshold)
+    near = near[np.argsort(others[near], kind="stable")[:LOOKED_AT]]
+    look = _Look(connection, pictures, flip)
+    real = [pair for pair in near.tolist() if look.same(*few[rows[pair]].tolist())]
+    others = np.delete(others, real)
     allowed = int(FALSE * len(others))
     if len(others) > allowed:
         # just below the first different pair too many
@@ -122,6 +136,7 @@ def calibrate(
         false_rate_high=high,
         false_pairs=rate * len(alive) * (len(alive) - 1) / 2,
         pairs=len(others),
+        same_pairs=len(real),
         images=len(everything) // len(same),
         alterations={
             name: [float(np.median(values)), float(np.quantile(values, 0.95))]
@@ -131,14 +146,48 @@ def calibrate(
     )
 
 
-def pair_distances(codes: Floats) -> Floats:
-    """Distances of all pairs of codes that are not zero, float32."""
-    codes = codes[codes.any(axis=1)]
-    parts = []
+def pair_distances(codes: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Distances of all pairs of codes that are not zero, float32 p, and their rows, int64 p×2."""
+    own = np.flatnonzero(codes.any(axis=1))
+    codes = codes[own]
+    first, second = np.triu_indices(len(codes), 1)
+    distances = np.empty(len(first), dtype=np.float32)
+    start = 0
     for row in range(len(codes) - 1):
         difference = codes[row + 1 :] - codes[row]
-        parts.append(np.sqrt(np.einsum("ij,ij->i", difference, difference)))
-    return np.concatenate([*parts, np.empty(0, np.float32)])
+        end = start + len(difference)
+        distances[start:end] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        start = end
+    return distances, own[np.stack([first, second], axis=1)]
+
+
+class _Look:
+    """Whether two contents are one picture, by small grey versions of them."""
+
+    def __init__(self, connection: Connection, pictures: Pictures, flip: bool) -> None:
+        self._connection, self._pictures, self._flip = connection, pictures, flip
+        self._seen: dict[int, Floats | None] = {}
+
+    def same(self, one: int, other: int) -> bool:
+        a, b = self._grey(one), self._grey(other)
+        if a is None or b is None:
+            return False
+        best = float((a * b).sum())
+        return (max(best, float((a * b[:, ::-1]).sum())) if self._flip else best) >= AGREE
+
+    def _grey(self, code: int) -> Floats | None:
+        """float32 16×16 of mean 0 and length 1."""
+        if code not in self._seen:
+            picture = _picture(self._connection, self._pictures, code)
+            grey = None
+            if picture is not None:
+                small = picture.convert("L").resize((GREY, GREY), Image.Resampling.BOX)
+                grey = np.asarray(small, dtype=np.float32)
+                grey = grey - grey.mean()
+                length = float(np.linalg.norm(grey))
+                grey = grey / length if length else None
+            self._seen[code] = grey
+        return self._seen[code]
 
 
 def _altered_distances(
