@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neuralcodes.codes.store import Codes as Codes
     from neuralcodes.codes.store import load_codes as load_codes
     from neuralcodes.codes.store import save_codes as save_codes
+    from neuralcodes.collection.collection import Collection as Collection
     from neuralcodes.common.errors import UserError as UserError
     from neuralcodes.evaluation.class_retrieval import (
         evaluate_class_retrieval as evaluate_class_retrieval,
@@ -55,6 +56,7 @@ _HOME = {
     "CodeSpec": "codes.spec",
     "Codes": "codes.store",
     "Configuration": "experiments.configuration",
+    "Collection": "collection.collection",
     "Encoder": "codes.encoder",
     "ImageSet": "images.imageset",
     "OpenNetwork": "networks.opened",
