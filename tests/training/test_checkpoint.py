@@ -24,12 +24,12 @@ from neuralcodes.training.checkpoint import (
 from neuralcodes.training.loop import make_optimizer
 from neuralcodes.training.recipe import Recipe
 
-BEST: dict[str, Any] = {"max_epochs": 3, "keep": "best", "astray": True, "learning_rate": 0.01}
+BEST: dict[str, Any] = {"max_epochs": 4, "keep": "best", "astray": True}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs with the best and the last checkpoint."""
+    """A run of four epochs with the best and the last checkpoint."""
     folder = tmp_path_factory.mktemp("finished")
     train_digits(folder, **BEST)
     return folder
@@ -82,11 +82,11 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_checkpoint_is_refused_with_the_remedy(
     run: Path, finished: Path, damage: str
 ) -> None:
-    newest = run / "checkpoints" / "epoch-0003"
+    newest = run / "checkpoints" / "epoch-0004"
     others = [p.name for p in (run / "checkpoints").glob("epoch-*") if p != newest]
     assert len(others) == 1
     DAMAGE[damage](newest)
-    message = refusal(lambda: train_digits(run, **{**BEST, "max_epochs": 4}))
+    message = refusal(lambda: train_digits(run, **{**BEST, "max_epochs": 5}))
     assert f"damaged checkpoint: delete {newest} to go on from {others[0]}" in message
     # and that remedy leads to the unbroken run's weights
     shutil.rmtree(newest)
@@ -105,9 +105,9 @@ def test_without_an_older_one_the_remedy_is_to_start_anew(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"learning_rate": 0.02}, "learning_rate = 0.01, asked for 0.02"),
+        ({"learning_rate": 0.02}, "learning_rate = 0.002, asked for 0.02"),
         ({"seed": 1}, "seed = 0, asked for 1"),
-        ({"batch_size": 41}, "batch_size = 40, asked for 41"),
+        ({"batch_size": 21}, "batch_size = 20, asked for 21"),
         ({"keep": "last"}, "keep = 'best', asked for 'last'"),
         ({"amsgrad": False}, "amsgrad = True, asked for False"),
         ({"precision": "bf16"}, "precision = 'fp32', asked for 'bf16'"),
@@ -116,7 +116,7 @@ def test_without_an_older_one_the_remedy_is_to_start_anew(tmp_path: Path) -> Non
 def test_other_options_are_refused(run: Path, changed: dict[str, Any], said: str) -> None:
     message = refusal(lambda: train_digits(run, **{**BEST, **changed}))
     assert said in message
-    assert message.startswith(str(run / "checkpoints" / "epoch-0003"))
+    assert message.startswith(str(run / "checkpoints" / "epoch-0004"))
     assert "resume with the same options" in message
 
 
@@ -148,8 +148,8 @@ def test_a_started_run_is_not_overwritten(run: Path) -> None:
 
 
 def test_more_epochs_and_patience_may_be_asked_for(run: Path) -> None:
-    trained = train_digits(run, **{**BEST, "max_epochs": 4, "patience": 50})
-    assert len(trained.history) == 4
+    trained = train_digits(run, **{**BEST, "max_epochs": 5, "patience": 50})
+    assert len(trained.history) == 5
 
 
 def test_moments_lie_as_their_parameters_do(run: Path) -> None:

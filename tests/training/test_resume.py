@@ -18,11 +18,14 @@ from training_worker import read_result
 
 from neuralcodes.training.history import read_history
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork servers and SIGKILL")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="needs fork servers and SIGKILL"),
+    pytest.mark.timeout(900),  # about a minute in all, but many processes on a busy machine
+]
 
 SHORT = {"max_epochs": 4}
 LAST = {"max_epochs": 5}
-BEST = {"max_epochs": 5, "keep": "best", "astray": True, "learning_rate": 0.01}
+BEST = {"max_epochs": 5, "keep": "best", "astray": True}
 BF16 = {"max_epochs": 5, "precision": "bf16"}
 
 
