@@ -28,6 +28,7 @@ from neuralcodes.reports.content import Comparison, RunContent
 from neuralcodes.reports.figures import write_history_figure
 from neuralcodes.reports.page import write_report
 from neuralcodes.training.batches import Batches
+from neuralcodes.training.checkpoint import checkpoint_config
 from neuralcodes.training.classification import ClassifierScore, evaluate_classifier
 from neuralcodes.training.history import History, read_history, write_history
 from neuralcodes.training.loop import train
@@ -68,7 +69,11 @@ def train_run(
 ) -> RunFolder:
     """Train, and leave configuration, history and weights in the run folder."""
     run = RunFolder(out)
-    runtime = choose_runtime(configuration.device, configuration.precision)
+    precision = configuration.precision
+    started = checkpoint_config(run.checkpoints) if resume else None
+    if started is not None and precision == "auto":
+        precision = started["precision"]  # a measurement might come out otherwise this time
+    runtime = choose_runtime(configuration.device, precision)
     run.write_config(describe(prepared, configuration, runtime), resume)
     run.metrics_file.unlink(missing_ok=True)  # until the run is whole again
     kind = get_network(configuration.network)

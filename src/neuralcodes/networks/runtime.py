@@ -82,7 +82,7 @@ def choose_runtime(
         raise UserError(f"--precision {precision}: choose auto, bf16 or fp32")
     place = _find_device(device)
     if compiled and place.type != "cuda":
-        raise UserError("--compile: only on an NVIDIA GPU; leave it out")
+        raise UserError("compiled=True: only on an NVIDIA GPU; leave it out")
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cpu_count())
     if place.type == "cpu":
