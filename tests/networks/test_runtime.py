@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
         ("cuda:99", "auto", False, "--device cuda:99: not on this machine"),
         ("meta", "auto", False, "--device meta: choose auto, cpu or cuda"),
         ("cpu", "fp8", False, "--precision fp8: choose"),
-        ("cpu", "fp32", True, "--compile: only on"),
+        ("cpu", "fp32", True, "compiled=True: only on"),
     ],
 )
 def test_what_is_refused(device: str, precision: str, compiled: bool, reason: str) -> None:
