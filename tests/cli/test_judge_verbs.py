@@ -36,7 +36,7 @@ def test_class_retrieval_of_codes_equals_the_run(small_run, command, tmp_path):
     assert (stored["low"], stored["high"]) == pytest.approx(
         (metrics["map_low"]["L7"], metrics["map_high"]["L7"])
     )
-    as_json = command("evaluate", codes, "--protocol", "class-retrieval", "--json")
+    as_json = command("evaluate", f"{small_run}@L7", "--protocol", "class-retrieval", "--json")
     assert json.loads(as_json.stdout)["tasks"][""][0]["mean"] == stored["mean"]
 
 
@@ -143,6 +143,8 @@ def test_protocols_are_listed(command):
         (("{codes}", "--protocol", "class-retrieval", "--rerank", "magic"), ("unknown step",)),
         (("none", "--protocol", "holidays"), ("none.json: no such file",)),
         (("{run}", "--json"), ("--protocol",)),
+        (("{run}", "--protocol", "holidays"), ("a folder", "@L6")),
+        (("{run}@L9", "--protocol", "holidays"), ("L9.json: no such file",)),
     ],
 )
 def test_what_evaluate_refuses(small_run, command, tmp_path, arguments, words):

@@ -1,5 +1,7 @@
 """Ranks of relevant rows against a loop over float64 distances."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,6 +158,20 @@ def test_sizes_must_agree():
     codes = unit_rows(4, 3)
     with pytest.raises(ValueError, match="4 queries"):
         relevant_ranks(codes, codes, ClassRelevance.among(np.zeros(5, dtype=np.int64)))
+
+
+def test_memory_is_bounded_by_the_block_and_the_ranks(monkeypatch):
+    """All scores at once would be 160 MB; sorting and looking up must not need them either."""
+    codes = unit_rows(20_000, 8)
+    labels = np.random.default_rng(0).integers(200, size=20_000)
+    relevance = ClassRelevance(labels[:2000], labels, np.arange(2000))
+    database = exact.Database.of(codes)
+    monkeypatch.setattr(exact, "BLOCK_BYTES", 2**22)
+    tracemalloc.start()
+    ranks = relevant_ranks(codes[:2000], database, relevance)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22 + 3 * ranks.ranks.nbytes + 8 * exact.CHUNK_BYTES
 
 
 def test_no_queries():

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def evaluate(
     target: Annotated[
-        Path | None, typer.Argument(help="A run folder; with --protocol, codes (of `extract`).")
+        Path | None,
+        typer.Argument(help="A run folder; with --protocol, codes (of `extract`, or RUN@LAYER)."),
     ] = None,
     data: options.Data = None,
     device: options.Device = "auto",
@@ -63,12 +64,12 @@ def evaluate(
 
     known = get_protocol(protocol)
     steps = list(parse_steps(rerank).values()) if rerank else []
-    codes = load_codes(target)
+    codes = load_codes(_codes_path(target))
     evaluation = evaluate_codes(
         known.open(gnd, codes.keys),
         codes,
-        load_codes(queries) if queries else None,
-        [load_codes(path) for path in distractors or ()],
+        load_codes(_codes_path(queries)) if queries else None,
+        [load_codes(_codes_path(path)) for path in distractors or ()],
         steps,
     )
     if out:
@@ -77,6 +78,19 @@ def evaluate(
         typer.echo(json.dumps(evaluation.to_json(), indent=2))
     else:
         _show(evaluation)
+
+
+def _codes_path(target: Path) -> Path:
+    """Where codes lie that are given as a path or as RUN@LAYER."""
+    if target.is_dir():
+        raise UserError(f"{target}: a folder; give codes, for instance {target}@L6 of a run")
+    if "@" not in target.name or target.with_name(target.name + ".json").is_file():
+        return target
+    from neuralcodes.codes.spec import parse_code
+    from neuralcodes.experiments.runfolder import RunFolder
+
+    request = parse_code(str(target))
+    return RunFolder(Path(request.network)).codes / (request.layer or "")
 
 
 def _evaluate_run(run: Path, data: Path | None, device: str, precision: str) -> None:

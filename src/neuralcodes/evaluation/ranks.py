@@ -29,7 +29,7 @@ Missing = Literal["refuse", "last"]
 PART = 2_000_000  # ranks that a measure works on at a time
 LISTED = 1024  # queries whose lists are made at a time
 FEW_PAIRS = 1_000_000  # of query and row, up to which distances are worked out in float64
-FEW_TIES = 16  # relevant rows with equals, beyond which one sort is cheaper than looking at each
+FEW_TIES = 4  # relevant rows with equals, beyond which all equals are looked up at once
 
 
 @dataclass(frozen=True)
@@ -204,11 +204,22 @@ def _places(scores: Floats, rows: Ints) -> Ints:
     ranks: Ints = len(scores) + 1 - upto
     tied = np.flatnonzero((upto > 1) & (ordered[upto - 2] == wanted))
     if len(tied) > FEW_TIES:
-        packed = np.sort(pack(scores))
-        return packed.searchsorted(pack(wanted, rows)) + 1
-    for number in tied:
-        ranks[number] = _place(scores, rows[number])
+        ranks[tied] += _equals_before(scores, rows[tied])
+    else:
+        ranks[tied] = [_place(scores, row) for row in rows[tied]]
     return ranks
+
+
+def _equals_before(scores: Floats, rows: Ints) -> Ints:
+    """For each of these rows the number of lower rows with the same score."""
+    values = scores[rows]
+    # Half of a score's bits pick out few rows, in one quick pass, among them all of equal score.
+    known = np.zeros(2**16, dtype=bool)
+    known[values.view(np.uint16)[::2]] = True
+    candidates = np.flatnonzero(known[scores.view(np.uint16)[::2]])
+    packed = np.sort(pack(scores[candidates], candidates))
+    first = pack(values, np.zeros_like(rows))  # sorts before all rows of that score
+    return packed.searchsorted(pack(values, rows)) - packed.searchsorted(first)
 
 
 def _require_sizes(sizes: tuple[int, int], relevance: Relevance) -> None:
