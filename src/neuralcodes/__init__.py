@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from neuralcodes.reports.plots import history_figure as history_figure
     from neuralcodes.reports.plots import precision_recall_figure as precision_recall_figure
     from neuralcodes.reports.results import work_out as work_out
+    from neuralcodes.reports.style import png_bytes as png_bytes
     from neuralcodes.training.batches import Batches as Batches
     from neuralcodes.training.classification import evaluate_classifier as evaluate_classifier
     from neuralcodes.training.loop import train as train
@@ -76,6 +77,7 @@ _HOME = {
     "neighbours_figure": "reports.pictures",
     "open_network": "networks.opened",
     "parse_code": "codes.spec",
+    "png_bytes": "reports.style",
     "precision_recall_figure": "reports.plots",
     "prepare": "experiments.configuration",
     "reference_split": "images.splits",

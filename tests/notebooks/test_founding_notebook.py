@@ -23,7 +23,7 @@ def test_it_runs_on_a_slice(stored, tiny_imagenet_path, tmp_path, monkeypatch):
     nbclient.NotebookClient(notebook, timeout=280, kernel_name="python3").execute()
     text = all_text(notebook)
     assert "{'train': 800, 'val': 100, 'test': 100, 'ood': 1000}" in text
-    assert text.count("mAP") == 3
+    assert text.count("values, mAP") == 3
     assert pictures(notebook) == pictures(stored) == 5
 
 
@@ -31,7 +31,7 @@ def test_it_is_stored_with_the_outputs_of_the_full_run(stored):
     text = all_text(stored)
     assert "{'train': 76000, 'val': 9500, 'test': 9500, 'ood': 5000}" in text
     assert "40,516,382" in text
-    assert text.count("mAP") == 3
+    assert text.count("values, mAP") == 3
     assert not [
         o for cell in stored.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"
     ]
