@@ -27,6 +27,7 @@ from neuralcodes.collection.store import Connection
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
 from neuralcodes.images.decode import decode, open_picture
+from neuralcodes.images.imageset import Pixels
 
 FOUND = 0.95  # share of altered copies to be found, where that lets no more false matches through
 FALSE = 1e-5  # share of different pairs that may be called duplicates
@@ -206,7 +207,8 @@ def _altered_distances(
     used = 0
     with progress(min(SAMPLE, len(order)), "calibrating") as bar:
         while order and used < SAMPLE:
-            owns, pixels = [], []
+            owns: list[Floats] = []
+            pixels: list[Pixels] = []
             while order and len(owns) < min(TOGETHER, SAMPLE - used):
                 code = order.pop()
                 own = snapshot.vectors(np.array([code]))[0]
