@@ -1,7 +1,10 @@
 """Chains of transforms: order, forms, files, and what belongs to what."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,3 +239,16 @@ def test_fitted_spec_extends_the_code_before():
     assert isinstance(fitted, Fitted)
     assert fitted.spec.transforms == (f"pca8:{fitted.transform.digest()}",)
     assert fitted.spec.dims == 8
+
+
+def test_bytes_of_a_code_are_told_without_torch():
+    transforms = ("pca128:00", "opq16:11")
+    program = (
+        "import sys; from dataclasses import replace; from test_spec import SPEC;"
+        f"print(replace(SPEC, transforms={transforms!r}).bytes_per_code, 'torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert result.stdout.split() == ["16", "False"], result.stderr

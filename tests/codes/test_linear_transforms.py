@@ -10,8 +10,9 @@ from transform_data import class_codes, mean_ap
 
 from made import unit_rows
 from neuralcodes.codes.transforms import principal
-from neuralcodes.codes.transforms.disc import Discriminative, _hold_out
+from neuralcodes.codes.transforms.disc import Discriminative
 from neuralcodes.codes.transforms.lw import LearnedWhitening
+from neuralcodes.codes.transforms.margin import hold_out
 from neuralcodes.codes.transforms.pca import PCA
 from neuralcodes.codes.transforms.training import Training
 from neuralcodes.codes.transforms.whiten import Whiten
@@ -226,10 +227,10 @@ def test_where_pairs_say_nothing_the_pca_is_kept():
 
 def test_classes_held_out_are_in_no_pair_that_is_learned_from():
     values, labels = class_codes(600, 16, classes=20)
-    learn, check = _hold_out(Training(values, labels))
+    learn, check = hold_out(Training(values, labels))
     learned = np.unique(labels[np.concatenate([learn.matching, learn.other])])
     checked = np.unique(labels[np.concatenate([check.matching, check.other])])
     assert len(checked) == 4
     assert not set(learned) & set(checked)
-    learn, check = _hold_out(Training(values, labels % 3))  # few classes: by image
+    learn, check = hold_out(Training(values, labels % 3))  # few classes: by image
     assert not set(learn.matching.ravel()) & set(check.matching.ravel())

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralcodes.codes.pooling import POOLINGS, pool, pooling_name, rmac_regions
+from neuralcodes.codes.pooling import pool, rmac_regions
+from neuralcodes.codes.pooling_names import POOLINGS, pooling_name
 from neuralcodes.common.errors import UserError
 
 SIZES = [(6, 6), (5, 9), (8, 3), (1, 1), (2, 7)]

@@ -22,8 +22,6 @@ import math
 import torch
 from torch.nn import functional as F
 
-from neuralcodes.codes.pooling_names import POOLINGS as POOLINGS
-from neuralcodes.codes.pooling_names import pooling_name as pooling_name
 from neuralcodes.common.errors import UserError
 
 _GEM_FLOOR = 1e-6  # the published code's; it keeps the root's gradient and 0 apart

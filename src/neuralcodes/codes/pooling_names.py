@@ -6,7 +6,6 @@ import re
 
 POOLINGS = ("flatten", "mac", "spoc", "gem", "gemP", "crow", "rmac")
 
-
 _GEM = re.compile(r"gem([1-9]\d*(?:\.\d+)?)?")
 
 

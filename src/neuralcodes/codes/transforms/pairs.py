@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from neuralcodes.codes.transforms.base import Floats
 from neuralcodes.common.errors import UserError
@@ -106,6 +105,7 @@ def graph_pairs(values: Floats, count: int, seed: int) -> Pairs:
 
 def mutual_neighbours(values: Floats, neighbours: int) -> Any:
     """SciPy CSR matrix, int32 n×n: 1 where each of two rows is among the other's nearest."""
+    import torch
     from scipy.sparse import csr_matrix
 
     count = len(values)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 import re
 from collections.abc import Callable
+from functools import partial
 
-from neuralcodes.codes.pooling import POOLINGS
+from neuralcodes.codes.pooling_names import POOLINGS
 from neuralcodes.codes.transforms.base import Transform
 from neuralcodes.common.errors import UserError
 
@@ -62,12 +64,10 @@ def get_transform(name: str) -> tuple[type[Transform], int | None]:
         UserError: there is none (the message names those there are), or a plug-in is broken.
     """
     found = _find(name)
-    if found is None:
-        _load_own()
-        found = _find(name)
-    if found is None:
-        _load_plugins()
-        found = _find(name)
+    for load in (partial(_load_namesake, name), _load_own, _load_plugins):
+        if found is None:
+            load()
+            found = _find(name)
     if found is None:
         raise UserError(
             f"unknown transform or pooling {name!r}; there are the transforms "
@@ -90,6 +90,14 @@ def _find(name: str) -> tuple[type[Transform], int | None] | None:
 
 def _place(transform: type[Transform]) -> str:
     return f"{transform.__module__}.{transform.__qualname__}"
+
+
+def _load_namesake(name: str) -> None:
+    """Import the module here that is called as the transform is: most need no torch."""
+    for module in (name, name.rstrip("0123456789")):
+        place = f"neuralcodes.codes.transforms.{module}"
+        if module.isidentifier() and importlib.util.find_spec(place):
+            importlib.import_module(place)
 
 
 def _load_own() -> None:
