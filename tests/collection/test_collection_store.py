@@ -205,7 +205,7 @@ def test_a_read_only_collection_can_be_searched(code: str) -> None:
         for name in ("collection.sqlite-wal", "collection.sqlite-shm"):
             (path / name).unlink(missing_ok=True)
         program = (
-            "import os, sys\n"
+            "import mmap, os, sys  # NumPy imports mmap late, when it may no longer be readable\n"
             "from neuralcodes.collection.collection import Collection\n"
             "os.seteuid(65534) if os.getuid() == 0 else None\n"
             "with Collection.open(sys.argv[1]) as c:\n"

@@ -165,7 +165,7 @@ def test_folders_that_cannot_be_listed_keep_theirs(code: str) -> None:
             collection.sync([pictures])
         os.chmod(pictures / "b", 0)
         program = (
-            "import os, sys\n"
+            "import mmap, os, sys  # NumPy imports mmap late, when it may no longer be readable\n"
             "from neuralcodes.collection.collection import Collection\n"
             "if os.getuid() == 0:\n"
             "    for place, _, names in os.walk(sys.argv[1]):\n"

@@ -10,9 +10,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from training_worker import result, train_digits
 
 WORKER = Path(__file__).with_name("full_disk_worker.py")
@@ -36,6 +38,16 @@ def on_a_disk_of(megabytes: float, place: Path, task: str) -> dict[str, object]:
     return answer
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the worker: sums round otherwise with another number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_the_disk_fills_up_during_the_run(tmp_path: Path) -> None:
     answer = on_a_disk_of(12, tmp_path, "fill")
     assert "cannot write: the disk is full" in str(answer["error"])
