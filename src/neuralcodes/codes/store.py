@@ -65,7 +65,8 @@ def new_codes(
     shape = (len(keys), spec.dims)
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        check_room(path.parent, shape[0] * shape[1] * 4, "codes", "choose another --out")
+        remedy = "free some space or choose another --out (for temporary codes: TMPDIR)"
+        check_room(path.parent, shape[0] * shape[1] * 4, "codes", remedy)
         try:
             values = np.lib.format.open_memmap(work, mode="w+", dtype=np.float32, shape=shape)
             yield values

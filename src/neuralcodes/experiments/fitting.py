@@ -163,7 +163,9 @@ def _open_images(fitting: Fitting, network: str, size: tuple[int, int], labelled
     if fitting.on == TRAIN:
         run, prepared = reopen(Path(network), fitting.data)
         if prepared.images.fingerprint() != run.read_config()["images"]["fingerprint"]:
-            raise UserError(f"--data: not the images that {network} was trained on")
+            raise UserError(
+                f"--data: not the images that {network} was trained on; give the place of those"
+            )
         images = prepared.split.train
     elif labelled:
         images = class_folders(Path(fitting.on), size)

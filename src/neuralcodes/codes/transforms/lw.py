@@ -38,9 +38,9 @@ class LearnedWhitening(Linear):
         assert number is not None
         training.principal(number, f"lw{number}")  # refuses what cannot be
         inner = training.principal_up_to(max(INNER, number))
-        values = training.projected(inner).astype(np.float64)
+        values = training.projected(inner)
         pairs = training.pairs().matching
-        differences = values[pairs[:, 0]] - values[pairs[:, 1]]
+        differences = (values[pairs[:, 0]] - values[pairs[:, 1]]).astype(np.float64)
         within = differences.T @ differences / len(pairs)
         if not within.any():
             raise UserError(f"lw{number}: matching codes do not differ; give other images")
