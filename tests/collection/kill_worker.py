@@ -89,7 +89,10 @@ def main(folder: Path, code: str, seed: int, kills: int) -> None:
     whole = len(list(pictures.rglob("*.jpg")))
     renew(path, code)
     done = []
-    for turn in range(kills):
+    hits = 0
+    for turn in range(3 * kills):  # some pieces of work are done before their kill
+        if hits == kills:
+            break
         kind = "index" if turn < kills // 3 else dice.choice(["update", "compact"])
         if kind != "index":
             number = change(pictures, dice, number)
@@ -98,6 +101,7 @@ def main(folder: Path, code: str, seed: int, kills: int) -> None:
         work = compact if kind == "compact" else update
         moment = dice.uniform(0, seconds[kind])
         ended, _ = in_child(work, moment)
+        hits += ended == "killed"
         if ended != "killed":  # it was faster than thought
             seconds[kind] = 0.5 * (seconds[kind] + moment)
         told = in_child(check)[0]
