@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -185,7 +186,9 @@ class Sync:
         if not jobs:
             return
         try:
-            with progress(len(jobs), "indexing") as bar:
+            # not within the threads that decode: the filters belong to them all
+            with warnings.catch_warnings(), progress(len(jobs), "indexing") as bar:
+                warnings.simplefilter("ignore")  # Pillow's, of odd files; what matters is an error
                 for ready in self._reader.read(jobs):
                     self._take(ready)
                     bar.update()
