@@ -11,6 +11,7 @@ looked at: where small grey versions of the two pictures agree, they are one pic
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -34,7 +35,7 @@ FALSE = 1e-5  # share of different pairs that may be called duplicates
 SAMPLE = 300  # pictures altered
 TOGETHER = 40  # of these at a time
 OTHERS = 3000  # contents whose pairs are compared: 4.5 million pairs
-LOOKED_AT = 400  # nearest pairs whose pictures are compared
+LOOKED_AT = 20_000  # nearest pairs whose pictures are compared, at most
 GREY = 16  # side of the small grey pictures
 AGREE = 0.9  # correlation from which they are one picture
 LARGEST = 1024  # pixels; larger pictures are altered at this size
@@ -52,7 +53,7 @@ class Calibration:
         false_rate_high: upper end of its 95 % interval.
         false_pairs: pairs of this collection that this rate lets expect.
         pairs: pairs of different pictures that were compared.
-        same_pairs: pairs found to be one picture, left out of these.
+        same_pairs: near pairs found to be one picture, left out of these.
         images: pictures that were altered.
         alterations: median and 95th percentile of the distance, by kind of alteration.
         contents: the collection had so many.
@@ -112,7 +113,19 @@ def calibrate(
     Raises:
         UserError: fewer than 10 pictures can be read.
     """
-    generator = np.random.default_rng(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd files
+        return _measure(connection, snapshot, coder, pictures, flip, np.random.default_rng(seed))
+
+
+def _measure(
+    connection: Connection,
+    snapshot: Snapshot,
+    coder: Coder,
+    pictures: Pictures,
+    flip: bool,
+    generator: np.random.Generator,
+) -> Calibration:
     alive = snapshot.alive
     same = _altered_distances(connection, snapshot, coder, pictures, flip, generator)
     few = np.sort(generator.choice(alive, min(OTHERS, len(alive)), replace=False))
@@ -122,9 +135,13 @@ def calibrate(
     near = np.flatnonzero(others <= threshold)
     near = near[np.argsort(others[near], kind="stable")[:LOOKED_AT]]
     look = _Look(connection, pictures, flip)
-    real = [pair for pair in near.tolist() if look.same(*few[rows[pair]].tolist())]
+    real, other, allowed = [], 0, int(FALSE * len(others))
+    for pair in near.tolist():
+        if look.same(*few[rows[pair]].tolist()):
+            real.append(pair)
+        elif (other := other + 1) > allowed:
+            break
     others = np.delete(others, real)
-    allowed = int(FALSE * len(others))
     if len(others) > allowed:
         # just below the first different pair too many
         limit = float(np.partition(others, allowed)[allowed])

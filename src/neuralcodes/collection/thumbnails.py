@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 from PIL import Image
 
@@ -18,7 +19,9 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes:
     Raises:
         ValueError: it cannot be decoded.
     """
-    return encode(open_picture(data, side))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd and of large files
+        return encode(open_picture(data, side))
 
 
 def encode(image: Image.Image) -> bytes:
