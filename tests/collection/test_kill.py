@@ -15,11 +15,6 @@ HERE = Path(__file__).parent
 KILLS = 26
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known fault: once in many kills the next update stops at a code that the snapshot "
-    "does not hold (KeyError); the one after it is whole again",
-)
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [11, 12])
 def test_killed_at_any_moment_nothing_is_damaged_or_lost(

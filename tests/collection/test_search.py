@@ -289,3 +289,22 @@ def test_a_damaged_index_costs_time_but_no_result(large: Collection) -> None:
         assert any("index is damaged" in problem for problem in opened.verify().problems)
         opened.verify(repair=True)
         assert opened.verify().whole and not opened.search("id:1", k=3).warning
+
+
+def test_a_compaction_that_ended_before_its_index_was_made_anew(
+    large: Collection, tmp_path: Path
+) -> None:
+    """As a kill between the two leaves it: the index holds codes that are there no longer."""
+    from neuralcodes.collection import adding
+    from neuralcodes.collection.writer import writing
+
+    large.remove([3, 77, 399, 400])
+    with writing(large._store) as writer:
+        adding.compact(writer)
+    assert large.info().index["count"] == 400 and large.info().contents == 396
+    assert len(large.search("id:1", k=500)) == 395
+    lay_pictures(tmp_path / "large", 250, first=2000)
+    large.sync()  # measures recall again
+    about = large.info().index
+    assert about["count"] == 646 and about["recall"]["count"] > 500
+    assert large.verify().whole and len(large.search("id:1", k=700)) == 645

@@ -165,7 +165,7 @@ def _grow(
     if _due(state, len(snapshot.alive)):
         recall = _add_and_measure(index, snapshot, tail, wishes.recall)
     else:
-        index.remove(snapshot.dead)
+        _drop_gone(index, snapshot)
         _add(index, snapshot, tail)
         recall = Recall.from_json(state["recall"])
     reason = writer.setting("index_choice")["reason"]
@@ -184,13 +184,18 @@ def _add_and_measure(index: IndexBackend, snapshot: Snapshot, new: Ids, target: 
     """Add codes to the index, some of them only after they have been queries."""
     held = min(HELD_OUT, max(2, len(new) // 5))
     queries = np.sort(np.random.default_rng(1).choice(new, held, replace=False))
-    index.remove(snapshot.dead)
+    _drop_gone(index, snapshot)
     _add(index, snapshot, np.setdiff1d(new, queries, assume_unique=True))
     vectors = snapshot.vectors(queries)
     truth = exact_index(snapshot).search(vectors, K, allowed=snapshot.mask(index.ids()))
     recall = tune(index, vectors, truth, target)
     index.add(vectors, queries)
     return recall
+
+
+def _drop_gone(index: IndexBackend, snapshot: Snapshot) -> None:
+    """Let the index forget codes that are not in use, or that a compaction has dropped since."""
+    index.remove(np.setdiff1d(index.ids(), snapshot.alive))
 
 
 def exact_index(snapshot: Snapshot, ids: Ids | None = None) -> ScanIndex:
