@@ -11,9 +11,6 @@ Every backend passes the same tests (`tests/index/test_backends.py`).
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,6 +22,7 @@ import numpy.typing as npt
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json
+from neuralcodes.common.plugins import load_modules, load_plugins, place_of
 from neuralcodes.index.ranking import Ranking
 
 Floats = npt.NDArray[np.float32]
@@ -183,8 +181,8 @@ def register(name: str) -> Callable[[Kind], Kind]:
     def add(kind: Kind) -> Kind:
         known = _KINDS.get(name)
         # the same class again is a module reloaded or a notebook cell run twice
-        if known is not None and _place(known) != _place(kind):
-            raise ValueError(f"the index name {name!r} is taken by {_place(known)}")
+        if known is not None and place_of(known) != place_of(kind):
+            raise ValueError(f"the index name {name!r} is taken by {place_of(known)}")
         kind.name = name
         _KINDS[name] = kind
         return kind
@@ -247,25 +245,9 @@ def id_mask(ids: Ids, allowed: Mask) -> Mask:
     return known & allowed[np.where(known, ids, 0)] if len(allowed) else np.zeros_like(known)
 
 
-def _place(kind: type[IndexBackend]) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
 def _load_own() -> None:
-    package = importlib.import_module("neuralcodes.index")
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.name.startswith(("faiss_", "scan")):
-            importlib.import_module(f"neuralcodes.index.{module.name}")
+    load_modules("neuralcodes.index", ("faiss_", "scan"))
 
 
 def _load_plugins() -> None:
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except Exception as error:  # whatever somebody else's code may raise
-            package = entry.dist.name if entry.dist else "an unknown package"
-            raise UserError(
-                f"index plug-in {entry.name!r} ({entry.value}, from {package}) cannot be loaded: "
-                f"{type(error).__name__}: {' '.join(str(error).split())}; "
-                "mend or uninstall that package"
-            ) from error
+    load_plugins(ENTRY_POINTS, "index")

@@ -9,15 +9,13 @@ with such a builder in any installed package that declares it, in its pyproject.
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
 from neuralcodes.common.errors import UserError
+from neuralcodes.common.plugins import load_modules, load_plugins, place_of
 
 Builder = Callable[[int], nn.Module]
 
@@ -67,8 +65,8 @@ def register(
     def add(build: Builder) -> Builder:
         known = _KINDS.get(name)
         # the same function again is a module reloaded or a notebook cell run twice
-        if known is not None and _place(known.build) != _place(build):
-            raise ValueError(f"the network name {name!r} is taken by {_place(known.build)}")
+        if known is not None and place_of(known.build) != place_of(build):
+            raise ValueError(f"the network name {name!r} is taken by {place_of(known.build)}")
         _KINDS[name] = NetworkKind(name, build, layers, default_layer, input_size, mean, std)
         return build
 
@@ -101,26 +99,9 @@ def get_network(name: str) -> NetworkKind:
     return _KINDS[name]
 
 
-def _place(build: Builder) -> str:
-    return f"{build.__module__}.{getattr(build, '__qualname__', type(build).__qualname__)}"
-
-
 def _load_own() -> None:
-    """Import every module of this folder once, so that each registers what it holds."""
-    package = importlib.import_module("neuralcodes.networks")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"neuralcodes.networks.{module.name}")
+    load_modules("neuralcodes.networks")
 
 
 def _load_plugins() -> None:
-    """Import every module that an installed package declares (a second time costs nothing)."""
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except Exception as error:  # whatever somebody else's code may raise
-            package = entry.dist.name if entry.dist else "an unknown package"
-            raise UserError(
-                f"network plug-in {entry.name!r} ({entry.value}, from {package}) cannot be loaded: "
-                f"{type(error).__name__}: {' '.join(str(error).split())}; "
-                "mend or uninstall that package"
-            ) from error
+    load_plugins(ENTRY_POINTS, "network")

@@ -10,9 +10,7 @@ it, in its pyproject.toml, as
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
-import pkgutil
 import re
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +18,7 @@ from functools import partial
 from neuralcodes.codes.pooling_names import POOLINGS
 from neuralcodes.codes.transforms.base import Transform
 from neuralcodes.common.errors import UserError
+from neuralcodes.common.plugins import load_modules, load_plugins, place_of
 
 ENTRY_POINTS = "neuralcodes.transforms"
 
@@ -41,8 +40,8 @@ def register(kind: str, number: str = "") -> Callable[[type[Transform]], type[Tr
     def add(transform: type[Transform]) -> type[Transform]:
         known = _KINDS.get(kind)
         # the same class again is a module reloaded or a notebook cell run twice
-        if known is not None and _place(known[0]) != _place(transform):
-            raise ValueError(f"the transform name {kind!r} is taken by {_place(known[0])}")
+        if known is not None and place_of(known[0]) != place_of(transform):
+            raise ValueError(f"the transform name {kind!r} is taken by {place_of(known[0])}")
         transform.kind = kind
         _KINDS[kind] = (transform, number)
         return transform
@@ -88,10 +87,6 @@ def _find(name: str) -> tuple[type[Transform], int | None] | None:
     return None
 
 
-def _place(transform: type[Transform]) -> str:
-    return f"{transform.__module__}.{transform.__qualname__}"
-
-
 def _load_namesake(name: str) -> None:
     """Import the module here that is called as the transform is: most need no torch."""
     for module in (name, name.rstrip("0123456789")):
@@ -101,21 +96,8 @@ def _load_namesake(name: str) -> None:
 
 
 def _load_own() -> None:
-    """Import every module of this folder once, so that each registers what it holds."""
-    package = importlib.import_module("neuralcodes.codes.transforms")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    load_modules("neuralcodes.codes.transforms")
 
 
 def _load_plugins() -> None:
-    """Import every module that an installed package declares (a second time costs nothing)."""
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except Exception as error:  # whatever somebody else's code may raise
-            package = entry.dist.name if entry.dist else "an unknown package"
-            raise UserError(
-                f"transform plug-in {entry.name!r} ({entry.value}, from {package}) cannot be "
-                f"loaded: {type(error).__name__}: {' '.join(str(error).split())}; "
-                "mend or uninstall that package"
-            ) from error
+    load_plugins(ENTRY_POINTS, "transform")

@@ -9,14 +9,12 @@ with such a reader in any installed package that declares it, in its pyproject.t
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuralcodes.common.errors import UserError
+from neuralcodes.common.plugins import load_modules, load_plugins, place_of
 from neuralcodes.evaluation.protocols.groundtruth import GroundTruth
 
 Reader = Callable[[Path | None, Sequence[str]], GroundTruth]
@@ -76,8 +74,8 @@ def register(
     def add(read: Reader) -> Reader:
         known = _PROTOCOLS.get(name)
         # the same function again is a module reloaded or a notebook cell run twice
-        if known is not None and _place(known.read) != _place(read):
-            raise ValueError(f"the protocol name {name!r} is taken by {_place(known.read)}")
+        if known is not None and place_of(known.read) != place_of(read):
+            raise ValueError(f"the protocol name {name!r} is taken by {place_of(known.read)}")
         _PROTOCOLS[name] = Protocol(name, title, files, files is not None and files_needed, read)
         return read
 
@@ -110,26 +108,9 @@ def get_protocol(name: str) -> Protocol:
     return _PROTOCOLS[name]
 
 
-def _place(read: Reader) -> str:
-    return f"{read.__module__}.{getattr(read, '__qualname__', type(read).__qualname__)}"
-
-
 def _load_own() -> None:
-    """Import every module of this folder once, so that each registers what it holds."""
-    package = importlib.import_module("neuralcodes.evaluation.protocols")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"neuralcodes.evaluation.protocols.{module.name}")
+    load_modules("neuralcodes.evaluation.protocols")
 
 
 def _load_plugins() -> None:
-    """Import every module that an installed package declares (a second time costs nothing)."""
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except Exception as error:  # whatever somebody else's code may raise
-            package = entry.dist.name if entry.dist else "an unknown package"
-            raise UserError(
-                f"protocol plug-in {entry.name!r} ({entry.value}, from {package}) cannot be "
-                f"loaded: {type(error).__name__}: {' '.join(str(error).split())}; "
-                "mend or uninstall that package"
-            ) from error
+    load_plugins(ENTRY_POINTS, "protocol")
