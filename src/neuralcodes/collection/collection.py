@@ -33,6 +33,7 @@ from neuralcodes.collection.verify import VerifyReport, verify
 from neuralcodes.collection.verify import repair as mend
 from neuralcodes.collection.writer import Writer, writing
 from neuralcodes.common.errors import UserError
+from neuralcodes.images.imageset import Pixels
 
 
 class Collection:
@@ -144,6 +145,11 @@ class Collection:
     def path(self) -> Path:
         """Its folder."""
         return self._store.path
+
+    @property
+    def store(self) -> Store:
+        """Its folder, open for reading; see `lookup`."""
+        return self._store
 
     @property
     def spec(self) -> CodeSpec:
@@ -324,18 +330,40 @@ class Collection:
             asked=tuple(queries),
         )
 
+    def encode(self, pixels: Pixels) -> Floats:
+        """Codes to search with, float32 n×d, of uint8 n×H×W×3 pixels of the network's input size.
+
+        Raises:
+            UserError: the network is not to be found, or makes other codes.
+        """
+        return self._coder.encode(pixels, query=True)
+
+    @property
+    def warning(self) -> str:
+        """What to know of searches now, as that the index could not be used; else empty."""
+        return self._searcher.warning
+
     def search_codes(
-        self, codes: Floats, k: int = 10, *, filter: str | None = None, exact: bool = False
+        self,
+        codes: Floats,
+        k: int = 10,
+        *,
+        hidden: Iterable[int] = (),
+        against: Floats | None = None,
+        filter: str | None = None,
+        exact: bool = False,
     ) -> list[list[Match]]:
         """The images nearest to codes at hand, for each of them.
 
         Args:
             codes: float32 q×d of this collection's spec.
             k: how many.
+            hidden: ids of images that are not to be found.
+            against: float32 m×d, codes of what is not wanted, as `exclude` of `search`.
             filter: as for `search`.
             exact: do without the index.
         """
-        wanted = Wanted(k, condition=self._condition(filter), exact=exact)
+        wanted = Wanted(k, frozenset(hidden), against, self._condition(filter), exact)
         return [find_matches(self._store, self._searcher, code, wanted) for code in codes]
 
     def _condition(self, text: str | None) -> Filter | None:

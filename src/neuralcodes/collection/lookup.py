@@ -1,0 +1,84 @@
+"""What programs beside the collection ask of it: contents by hash, images by file, counts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neuralcodes.collection.filters import quoted
+from neuralcodes.collection.metadata import own_columns
+from neuralcodes.collection.snapshot import Floats
+from neuralcodes.collection.store import PICTURES, Store
+
+VALUES = 100  # of a column, the most frequent
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A column's values and how many images have each, the most frequent first.
+
+    Attributes:
+        column: its name in filters.
+        values: value and count.
+        distinct: how many values there are in all.
+    """
+
+    column: str
+    values: tuple[tuple[str | int | float, int], ...]
+    distinct: int
+
+
+def facets(store: Store, values: int = VALUES) -> list[Facet]:
+    """Counts by label, folder, kind and the user's own columns, of images with a code."""
+    columns = {"label": "images.label", "folder": "images.folder", "kind": "codes.kind"}
+    columns |= {name: f"metadata.{quoted(name)}" for name in own_columns(store)}
+    tables = (
+        "images JOIN codes ON codes.id = images.code "
+        "LEFT JOIN metadata ON metadata.image = images.id"
+    )
+    found = []
+    for name, column in columns.items():
+        rows = store.query(
+            f"SELECT {column}, count(*) FROM {tables} WHERE {column} IS NOT NULL "
+            f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+            (values,),
+        )
+        distinct = len(rows)
+        if distinct == values:
+            sql = f"SELECT count(DISTINCT {column}) FROM {tables}"
+            ((distinct,),) = store.query(sql)
+        found.append(Facet(name, tuple((value, count) for value, count in rows), distinct))
+    return found
+
+
+def content_of(store: Store, image: int) -> bytes | None:
+    """SHA-256 of an image's file; None if there is no such image or it has no code."""
+    sql = "SELECT hash FROM codes JOIN images ON images.code = codes.id WHERE images.id = ?"
+    rows = store.query(sql, (image,))
+    return bytes(rows[0][0]) if rows else None
+
+
+def code_of_content(store: Store, digest: bytes) -> Floats | None:
+    """The stored code, float32 d, of a file by its SHA-256; None if the collection has it not."""
+    rows = store.query("SELECT id FROM codes WHERE hash = ?", (digest,))
+    if not rows:
+        return None
+    code: Floats = store.snapshot().vectors(np.array([rows[0][0]]))[0]
+    return code
+
+
+def kept_image(store: Store, name: str) -> int | None:
+    """The image whose file the collection keeps under this name (see `Collection.add`)."""
+    place = os.fsencode(Path(PICTURES) / f"{name}.png")
+    rows = store.query("SELECT id FROM images WHERE place = ? AND member = x''", (place,))
+    return int(rows[0][0]) if rows else None
+
+
+def count_label(store: Store, label: str) -> int:
+    """Images with a code that lie in a folder of this name."""
+    sql = "SELECT count(*) FROM images WHERE label = ? AND code IS NOT NULL"
+    ((count,),) = store.query(sql, (label,))
+    return int(count)
