@@ -197,7 +197,7 @@ class _Look:
     def _grey(self, code: int) -> Floats | None:
         """float32 16×16 of mean 0 and length 1."""
         if code not in self._seen:
-            picture = _picture(self._connection, self._pictures, code)
+            picture = picture_of(self._connection, self._pictures, code)
             grey = None
             if picture is not None:
                 small = picture.convert("L").resize((GREY, GREY), Image.Resampling.BOX)
@@ -229,12 +229,12 @@ def _altered_distances(
             while order and len(owns) < min(TOGETHER, SAMPLE - used):
                 code = order.pop()
                 own = snapshot.vectors(np.array([code]))[0]
-                picture = _picture(connection, pictures, code) if own.any() else None
+                picture = picture_of(connection, pictures, code) if own.any() else None
                 if picture is None:
                     continue
                 owns.append(own)
                 pixels += [
-                    decode(_file(alter(picture)), pre.size, pre.resize)  # type: ignore[arg-type]
+                    decode(file_of(alter(picture)), pre.size, pre.resize)  # type: ignore[arg-type]
                     for alter in kinds.values()
                 ]
                 bar.update()
@@ -253,7 +253,8 @@ def _altered_distances(
     return {name: np.concatenate(parts) for name, parts in distances.items()}
 
 
-def _picture(connection: Connection, pictures: Pictures, code: int) -> Image.Image | None:
+def picture_of(connection: Connection, pictures: Pictures, code: int) -> Image.Image | None:
+    """A content's picture, RGB, at most 1,024 pixels wide and high; None if no file gives it."""
     for place, member in connection.query(
         "SELECT place, member FROM images WHERE code = ? LIMIT 3", (code,)
     ):
@@ -288,7 +289,8 @@ def _compress(picture: Image.Image) -> Image.Image:
     return Image.open(file)
 
 
-def _file(picture: Image.Image) -> bytes:
+def file_of(picture: Image.Image) -> bytes:
+    """A picture as a file, without loss."""
     file = io.BytesIO()
     picture.convert("RGB").save(file, "BMP")  # nothing lost, and no time for packing
     return file.getvalue()
