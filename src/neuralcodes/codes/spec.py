@@ -22,7 +22,8 @@ class Preprocessing:
 
     Attributes:
         size: height and width in pixels.
-        resize: "crop" or "squash" (see `neuralcodes.images.decode.Resize`).
+        resize: "crop", "squash" or a pretrained network's own way (see
+            `neuralcodes.images.resizing.Resize`).
         mean, std: per-channel normalisation of pixels in [0, 1].
     """
 

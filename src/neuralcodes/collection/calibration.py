@@ -234,7 +234,7 @@ def _altered_distances(
                     continue
                 owns.append(own)
                 pixels += [
-                    decode(file_of(alter(picture)), pre.size, pre.resize)  # type: ignore[arg-type]
+                    decode(file_of(alter(picture)), pre.size, pre.resize)
                     for alter in kinds.values()
                 ]
                 bar.update()

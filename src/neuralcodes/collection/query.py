@@ -92,7 +92,7 @@ class Asking:
         assert query.data is not None
         pre = self._store.spec.preprocessing
         try:
-            pixels = decode(query.data, pre.size, pre.resize)  # type: ignore[arg-type]
+            pixels = decode(query.data, pre.size, pre.resize)
         except ValueError as error:
             raise UserError(f"{query.name}: {error}") from None
         made: Floats = self._coder.encode(np.array(pixels[None]), query=True)[0]

@@ -124,7 +124,7 @@ class Reader:
         if known is not None:
             return Ready(job, hash=digest, size=len(data), code=known)
         try:
-            pixels = decode(data, self._pre.size, self._pre.resize)  # type: ignore[arg-type]
+            pixels = decode(data, self._pre.size, self._pre.resize)
             facts = image_facts(data)
         except ValueError as error:
             return Ready(job, bad=str(error), hash=digest, size=len(data))

@@ -270,7 +270,7 @@ def _compute(
             with suppress(OSError, ValueError):
                 data = pictures.read(place, member)
                 if hashlib.sha256(data).digest() == digest:
-                    pixels.append(decode(data, pre.size, pre.resize))  # type: ignore[arg-type]
+                    pixels.append(decode(data, pre.size, pre.resize))
                     found.append(code)
                     break
     return found, coder.encode(np.stack(pixels)) if pixels else np.empty((0, writer.spec.dims))

@@ -31,8 +31,9 @@ from neuralcodes.common.files import (
     write_json,
 )
 from neuralcodes.images.blocks import over_blocks
-from neuralcodes.images.decode import Resize, decode, formats
+from neuralcodes.images.decode import decode, formats
 from neuralcodes.images.imageset import BadImage, Pixels
+from neuralcodes.images.resizing import Resize
 from neuralcodes.images.sources import UNREADABLE, Source
 
 FORMAT = 1  # raise when decoding changes, so that old caches are not taken for new ones
@@ -104,7 +105,7 @@ def decode_all(
     Args:
         source: where the encoded files are.
         size: height and width.
-        resize: see `neuralcodes.images.decode.Resize`.
+        resize: see `neuralcodes.images.resizing.Resize`.
         texts: names of small text files to keep beside the pixels (`words.txt`).
 
     Raises:

@@ -9,8 +9,8 @@ import numpy as np
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.cache import Decoded, decode_all
-from neuralcodes.images.decode import Resize
 from neuralcodes.images.imageset import ClassName, ImageSet
+from neuralcodes.images.resizing import Resize
 from neuralcodes.images.sources import FolderSource, Source, ZipSource
 
 PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
@@ -52,7 +52,7 @@ def class_folders(path: Path, size: tuple[int, int], resize: Resize = "crop") ->
     Args:
         path: a folder or a zip file.
         size: height and width of the pixels wanted.
-        resize: how images of another shape become so; see `neuralcodes.images.decode.Resize`.
+        resize: how images of another shape become so; see `neuralcodes.images.resizing.Resize`.
 
     Raises:
         UserError: no such folder, no images, images outside class folders, or a class folder

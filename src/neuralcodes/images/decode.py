@@ -8,17 +8,14 @@ import io
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neuralcodes.images.imageset import Pixels
-
-Resize = Literal["crop", "squash"]
-"""How an image of another shape becomes H×W: `crop` scales its shorter side and takes the
-middle; `squash` ignores the aspect ratio."""
+from neuralcodes.images.resizing import Resize, fit, is_exact
 
 MAX_PIXELS = 178_956_970  # twice what Pillow warns of: beyond it, it refuses a file as a bomb
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF", "HEIF")
@@ -37,17 +34,19 @@ def decode(data: bytes, size: tuple[int, int], resize: Resize = "crop") -> Pixel
     """Decode an image file to uint8 H×W×3 RGB, upright, on white where it is transparent.
 
     JPEG files that already have the wanted size take a fast path which gives the same bytes as
-    Pillow. Grey images become three equal channels; of an animation the first picture is taken.
+    Pillow. Large ones are decoded at a smaller scale, but not for a pretrained network's own
+    `resize`, which is followed to the bit. Grey images become three equal channels; of an
+    animation the first picture is taken.
 
     Args:
         data: the file's bytes.
         size: height and width.
-        resize: see `Resize`.
+        resize: see `neuralcodes.images.resizing.Resize`.
 
     Raises:
         ValueError: not an image, damaged, truncated, or more than 179 million pixels.
     """
-    if data[:2] == b"\xff\xd8":
+    if data[:2] == b"\xff\xd8" and not is_exact(resize):
         fast = _decode_plain_jpeg(data, size)
         if fast is not None:
             return fast
@@ -93,7 +92,8 @@ class _RefusedError(ValueError):
 
 
 def _decode_any(data: bytes, size: tuple[int, int], resize: Resize) -> Pixels:
-    return _open(data, size, lambda image: np.asarray(_fit(image, size, resize)))
+    scaled = None if is_exact(resize) else size
+    return _open(data, scaled, lambda image: np.asarray(fit(image, size, resize)))
 
 
 def _open(
@@ -178,12 +178,3 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
         top = 1.0 if image.mode == "F" and most <= 1 else 255.0
     grey = (values * (255.0 / top)).clip(0, 255).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
-
-
-def _fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
-    height, width = size
-    if image.size == (width, height):
-        return image
-    if resize == "squash":
-        return image.resize((width, height), Image.Resampling.BICUBIC)
-    return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)

@@ -8,8 +8,8 @@ import numpy as np
 
 from neuralcodes.images.cache import decode_all
 from neuralcodes.images.classfolders import open_source, short_name
-from neuralcodes.images.decode import Resize
 from neuralcodes.images.imageset import ImageSet
+from neuralcodes.images.resizing import Resize
 
 
 def all_images(path: Path, size: tuple[int, int], resize: Resize = "crop") -> ImageSet:
