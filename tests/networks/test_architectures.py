@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from neuralcodes.networks.blocks import convolution
+from neuralcodes.networks.compact import GeneralisedMean
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.taps import Tap
 
@@ -28,6 +29,39 @@ def sizes(name: str) -> dict[str, int]:
     height, width = kind.input_size
     seen = tap(torch.zeros(2, 3, height, width, device="meta"))
     return {alias: seen[layer].shape[1] for alias, layer in kind.layers.items()}
+
+
+def test_compact_is_as_compact_as_it_says() -> None:
+    """At most 12 M parameters, 1.2 GMAC at 64×64 and 128 values a code; counted by hooks."""
+    network = meta_network("compact", 190)
+    assert sum(p.numel() for p in network.parameters()) == 6_465_664
+    products = 0
+
+    def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal products
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            products += output[0].numel() * module.weight[0].numel()
+
+    for module in network.modules():
+        module.register_forward_hook(count)
+    network(torch.zeros(1, 3, 64, 64, device="meta"))
+    assert 0.30e9 < products < 0.35e9
+    assert sizes("compact") == {"map": 512, "pooled": 512, "code": 128}
+
+
+def test_compact_runs_at_other_sizes_and_its_logits_are_scaled_cosines() -> None:
+    network = get_network("compact").build(7).eval()
+    images = torch.rand(3, 3, 97, 60)
+    code = Tap(network, ["code"])(images)["code"].double()
+    weight = network.classifier.weight.double()  # type: ignore[union-attr,operator]
+    cosines = (code @ weight.mT) / code.norm(dim=1)[:, None] / weight.norm(dim=1)  # type: ignore[operator]
+    assert torch.allclose(network(images).double(), 16 * cosines, atol=1e-4)
+
+
+def test_generalised_mean_against_its_definition() -> None:
+    maps = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    wanted = np.cbrt((np.maximum(maps.numpy(), 1e-6) ** 3).mean((2, 3)))
+    assert np.allclose(GeneralisedMean()(maps).numpy(), wanted, atol=1e-6)
 
 
 def test_the_reference_has_its_parameters() -> None:

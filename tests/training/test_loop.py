@@ -15,6 +15,7 @@ from digit_images import digit_images
 from training_worker import result, train_digits
 
 from neuralcodes.common.errors import UserError
+from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import Runtime, choose_runtime
 from neuralcodes.networks.weights import weights_hash
@@ -184,3 +185,59 @@ def test_on_a_gpu(tmp_path: Path, compiled: bool) -> None:
     train(SMALL, 10, *sets, half, runtime, tmp_path / "broken")
     again = train(SMALL, 10, *sets, recipe, runtime, tmp_path / "broken", resume=True)
     assert again.history[-1].val_loss == pytest.approx(trained.history[-1].val_loss, rel=0.2)
+
+
+def test_the_modern_recipe_against_the_textbook(tmp_path: Path) -> None:
+    """Momentum, weight decay, the rate at each step, smoothing and the average, step by step."""
+    recipe = Recipe(
+        learning_rate=0.02, batch_size=70, max_epochs=3, patience=9, seed=5, optimizer="sgd",
+        momentum=0.9, weight_decay=1e-2, warmup_epochs=1.0, decay_epochs=1, label_smoothing=0.2,
+        average=0.8,
+    )  # fmt: skip
+    kind = replace(SMALL, build=without_dropout)
+    trained = train(kind, 10, IMAGES, IMAGES, recipe, FP32, tmp_path)
+
+    torch.manual_seed(5 * 1_000_003)
+    network = without_dropout(10)
+    parameters = list(network.parameters())
+    moments = [torch.zeros_like(p) for p in parameters]
+    average = [p.detach().clone() for p in parameters]
+    pixels = torch.from_numpy(IMAGES.read(np.arange(300))).permute(0, 3, 1, 2).float() / 255
+    labels = torch.from_numpy(IMAGES.label_array())
+    rates = [0.02 * step / 5 for step in range(5)] + [0.02] * 5
+    rates += [0.02 * (5 - step) / 5 for step in range(5)]
+    for step, rate in enumerate(rates):
+        if step % 5 == 0:
+            generator = torch.Generator().manual_seed(5 * 1_000_003 + step // 5 + 1 + 500_009)
+            order = torch.randperm(300, generator=generator)
+        rows = order[step % 5 * 70 : (step % 5 + 1) * 70]
+        logs = torch.log_softmax(network(pixels[rows]), 1)
+        wanted = torch.full((len(rows), 10), 0.02)
+        wanted[torch.arange(len(rows)), labels[rows]] += 0.8
+        gradients = torch.autograd.grad(-(wanted * logs).sum(1).mean(), parameters)
+        decay = min(0.8, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for p, m, a, g in zip(parameters, moments, average, gradients, strict=True):
+                pulled = g + 1e-2 * p if p.ndim > 1 else g
+                m.mul_(0.9).add_(pulled)
+                p.sub_(rate * (pulled + 0.9 * m))  # Nesterov
+                a.mul_(decay).add_(p, alpha=1 - decay)
+    for found, value in zip(trained.network.parameters(), average, strict=True):
+        assert torch.allclose(found, value, atol=2e-5)
+
+
+def test_training_starts_with_given_weights(tmp_path: Path) -> None:
+    first = train_digits(tmp_path / "first", max_epochs=1)
+    given = OpenNetwork.of("first", SMALL, first.network, 10)
+    recipe = Recipe(learning_rate=1e-12, max_epochs=1)
+    images = IMAGES.select(np.flatnonzero(IMAGES.label_array() < 4))
+    again = train(SMALL, 4, images, images, recipe, FP32, tmp_path / "second", start=given)
+    before, after = first.network.state_dict(), again.network.state_dict()
+    for name, value in after.items():
+        if name.startswith("dense8"):  # tells four classes apart now, not ten
+            assert value.shape[0] == 4
+        else:
+            assert torch.allclose(value, before[name], atol=1e-8), name
+    reference = OpenNetwork.of("r", SMALL, torch.nn.Linear(3, 5), 10)
+    with pytest.raises(UserError, match="--from r: no layer of it fits"):
+        train(SMALL, 4, images, images, recipe, FP32, tmp_path / "third", start=reference)

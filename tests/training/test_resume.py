@@ -16,6 +16,7 @@ import pytest
 import training_worker
 from training_worker import read_result
 
+from neuralcodes.training.augmentation import Augmentation
 from neuralcodes.training.history import read_history
 
 pytestmark = [
@@ -26,6 +27,12 @@ pytestmark = [
 SHORT = {"max_epochs": 4}
 LAST = {"max_epochs": 5}
 BEST = {"max_epochs": 5, "keep": "best", "astray": True}
+MODERN = {
+    "max_epochs": 5, "keep": "best", "network": "compact", "optimizer": "sgd",
+    "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "warmup_epochs": 1.0,
+    "decay_epochs": 2, "label_smoothing": 0.1, "average": 0.9,
+    "augmentation": Augmentation(size=12, cutmix=0.5, erase=0.3),
+}  # fmt: skip
 BF16 = {"max_epochs": 5, "precision": "bf16"}
 
 
@@ -61,7 +68,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, An
         key = repr(options)
         if key not in known:
             folder = tmp_path_factory.mktemp("unbroken")
-            finish(folder, {**options, "max_epochs": 1})  # the server's start is not the run's
+            warm = tmp_path_factory.mktemp("warm")
+            finish(warm, {**options, "max_epochs": 1})  # the server's start is not the run's
             begun = time.monotonic()
             result = finish(folder, {**options})
             known[key] = result, time.monotonic() - begun
@@ -80,7 +88,9 @@ def assert_whole(folder: Path, result: dict[str, Any], wanted: dict[str, Any]) -
     assert names == {".lock", *(f"epoch-{number:04d}" for number in kept)}
 
 
-@pytest.mark.parametrize("options", [LAST, BEST, BF16], ids=["last", "best", "bf16"])
+@pytest.mark.parametrize(
+    "options", [LAST, BEST, BF16, MODERN], ids=["last", "best", "bf16", "modern"]
+)
 def test_killed_at_random_moments(
     tmp_path: Path, unbroken: Callable[..., Any], options: dict[str, Any]
 ) -> None:

@@ -26,20 +26,21 @@ TIMES = ("seconds", "images_per_second")
 
 
 def train_digits(folder: Path, resume: bool = True, **options: Any) -> Trained:
-    """Train in `folder` on digits; `options` are the recipe's, and three more.
+    """Train in `folder` on digits; `options` are the recipe's, and four more.
 
-    `count` is how many; `precision` is the runtime's; `astray` takes wrong labels for validation,
-    so that the best epoch is an early one.
+    `count` is how many; `precision` is the runtime's; `network` is trained at the digits' size;
+    `astray` takes wrong labels for validation, so that the best epoch is an early one.
     """
     images = digit_images(460)
     count = options.pop("count", 200)
     precision = options.pop("precision", "fp32")
+    kind = replace(get_network(options.pop("network", "small")), input_size=(16, 16))
     val = images.select(range(400, 460))
     if options.pop("astray", False):
         val = replace(val, labels=(images.label_array() + 1) % 10)
     recipe = Recipe(**{"learning_rate": 2e-3, "batch_size": 20, "patience": 99, **options})
     return train(
-        get_network("small"),
+        kind,
         10,
         images.select(range(count)),
         val,

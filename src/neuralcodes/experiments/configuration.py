@@ -34,6 +34,7 @@ class Configuration:
         train_classes: of these, how many to train on; None for 19 of 20, as 190 of 200.
         network: by name.
         recipe: how it is trained.
+        start: run folder or weights file whose weights it starts with; None for random ones.
         device, precision: where and how it is trained (see `choose_runtime`).
     """
 
@@ -43,6 +44,7 @@ class Configuration:
     train_classes: int | None = None
     network: str = "reference"
     recipe: Recipe = field(default_factory=Recipe)
+    start: str | None = None
     device: str = "auto"
     precision: Precision = "auto"
 
@@ -112,6 +114,7 @@ def describe(prepared: Prepared, configuration: Configuration, runtime: Runtime)
         "split": {name: len(part) for name, part in split.named().items()},
         "network": configuration.network,
         "recipe": configuration.recipe.to_json(),
+        **({} if configuration.start is None else {"start": configuration.start}),
         "runtime": runtime.describe(),
         "versions": versions(),
         "commit": source_commit(),

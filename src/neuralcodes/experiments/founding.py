@@ -86,6 +86,7 @@ def train_run(
         runtime,
         run.checkpoints,
         resume=resume,
+        start=None if configuration.start is None else open_network(configuration.start),
         after_epoch=partial(_record_history, run),
     )
     network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)

@@ -34,6 +34,8 @@ from neuralcodes.common.files import (
 from neuralcodes.networks.weights import load_tensors, load_weights, save_tensors
 from neuralcodes.training.history import Epoch, History, best_epoch
 
+AVERAGE = "average.safetensors"
+
 _NAME = re.compile(r"epoch-(\d{4,})")
 _PARTIAL = re.compile(r"\.epoch-\d{4,}\..+")  # work of atomic_folder, or on its way out
 
@@ -72,7 +74,7 @@ def check_checkpoint_room(folder: Path, optimizer: torch.optim.Optimizer, keep_b
         UserError: it is too small.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    copies = 4 if optimizer.defaults["amsgrad"] else 3  # weights and two or three moments
+    copies = 4 if optimizer.defaults.get("amsgrad") else 3  # weights and two or three moments
     one = copies * sum(p.numel() * p.element_size() for p in parameters)
     # an old checkpoint leaves after the new one is whole
     needed = one * (2 + keep_best - len(_checkpoints(folder)))
@@ -86,6 +88,7 @@ def save_checkpoint(
     history: History,
     config: dict[str, Any],
     keep_best: bool,
+    average: nn.Module | None = None,
 ) -> Path:
     """Write the checkpoint of the epoch just finished and drop those no longer needed.
 
@@ -93,6 +96,7 @@ def save_checkpoint(
         folder: the run's `checkpoints` folder.
         config: what a resumed run must agree with.
         keep_best: also keep the checkpoint with the lowest validation loss.
+        average: the network with averaged weights, if the recipe keeps one.
 
     Raises:
         UserError: full disk or no right to write; older checkpoints are still there.
@@ -103,6 +107,8 @@ def save_checkpoint(
     with atomic_folder(path) as work:
         save_tensors(work / "weights.safetensors", network.state_dict())
         save_tensors(work / "optimizer.safetensors", tensors)
+        if average is not None:
+            save_tensors(work / AVERAGE, average.state_dict())
         state = {
             "epoch": epoch,
             "config": config,
@@ -150,8 +156,9 @@ def load_checkpoint(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     config: dict[str, Any],
+    average: nn.Module | None = None,
 ) -> History:
-    """Load network and optimiser in place and give the history so far.
+    """Load network, optimiser and average in place and give the history so far.
 
     Raises:
         UserError: the checkpoint is damaged, or was made with another configuration.
@@ -168,6 +175,8 @@ def load_checkpoint(
     with _damage_explained(path):
         moments = load_tensors(path / "optimizer.safetensors")
         load_weights(network, path / "weights.safetensors", str(config.get("network", "this run")))
+        if average is not None:
+            load_weights(average, path / AVERAGE, str(config.get("network", "this run")))
         _load_optimizer(optimizer, _unflatten(moments, state["optimizer"]))
         return [Epoch(**entry) for entry in state["history"]]
 

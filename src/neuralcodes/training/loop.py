@@ -16,11 +16,15 @@ from torch import nn
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
 from neuralcodes.images.imageset import ImageSet
+from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import NetworkKind
 from neuralcodes.networks.runtime import Runtime
 from neuralcodes.networks.weights import load_weights
+from neuralcodes.training.augmentation import augment
+from neuralcodes.training.averaging import Average
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.checkpoint import (
+    AVERAGE,
     check_checkpoint_room,
     checkpoint_of,
     hold_checkpoints,
@@ -45,6 +49,24 @@ class Trained:
     stopped_because: str
 
 
+@dataclass(frozen=True)
+class _Trainee:
+    """A network in training and what goes with it."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network whose weights are validated and kept."""
+        return self.network if self.average is None else self.average.network
+
+    @property
+    def averaged(self) -> nn.Module | None:
+        return None if self.average is None else self.average.network
+
+
 def train(
     kind: NetworkKind,
     classes: int,
@@ -55,6 +77,7 @@ def train(
     checkpoints: Path,
     *,
     resume: bool = False,
+    start: OpenNetwork | None = None,
     after_epoch: Callable[[History], None] = lambda history: None,
 ) -> Trained:
     """Train `kind` on `train_images`, watching `val_images`.
@@ -67,7 +90,10 @@ def train(
         classes: how many classes to tell apart; labels are below it.
         checkpoints: folder for one checkpoint an epoch.
         resume: go on from the newest checkpoint there, if there is one. The most epochs and the
-            patience may differ from the start's, everything else in the recipe must not.
+            patience may differ from the start's, everything else in the recipe must not; nor
+            may the most epochs where the rate falls towards them.
+        start: take its weights to begin with, all that fit: a classifier of other classes
+            starts anew.
         after_epoch: called with the history after each epoch's checkpoint is on disk, and once
             on resuming, since the run may have been killed between the two.
 
@@ -80,9 +106,16 @@ def train(
     for images in (train_images, val_images):
         _check_images(images, kind, classes)
     _seed(recipe.seed, 0)
-    network = runtime.place(kind.build(classes))
+    network = kind.build(classes)
+    if start is not None:
+        take_weights(network, start)
+    network = runtime.place(network)
     optimizer = make_optimizer(network, recipe)
+    average = Average(network, recipe.average) if recipe.average else None
+    trainee = _Trainee(network, optimizer, average)
     config = _configuration(kind, classes, train_images, val_images, recipe, runtime)
+    if start is not None:
+        config["start"] = start.weights
     keep_best = recipe.keep == "best"
     history: History = []
     with hold_checkpoints(checkpoints):
@@ -92,7 +125,7 @@ def train(
                 raise UserError(
                     f"{checkpoints}: holds a started run; give --resume or another --out"
                 )
-            history = load_checkpoint(newest, network, optimizer, config)
+            history = load_checkpoint(newest, network, optimizer, config, trainee.averaged)
             after_epoch(history)
         if not stop_reason(history, recipe):
             check_checkpoint_room(checkpoints, optimizer, keep_best)
@@ -100,15 +133,32 @@ def train(
             batches = Batches(train_images, kind, runtime), Batches(val_images, kind, runtime)
         while not (reason := stop_reason(history, recipe)):
             number = len(history) + 1
-            epoch = _run_epoch(network, forward, optimizer, *batches, recipe, number)
+            epoch = _run_epoch(trainee, forward, *batches, recipe, number)
             history = [*history, epoch]
-            save_checkpoint(checkpoints, network, optimizer, history, config, keep_best)
+            save_checkpoint(
+                checkpoints, network, optimizer, history, config, keep_best, trainee.averaged
+            )
             after_epoch(history)
         kept = best_epoch(history) if keep_best else history[-1].epoch
         if kept != history[-1].epoch:
-            best = checkpoint_of(checkpoints, kept) / "weights.safetensors"
-            load_weights(network, best, kind.name)
-    return Trained(network.eval(), history, kept, reason)
+            file = "weights.safetensors" if average is None else AVERAGE
+            load_weights(trainee.judged, checkpoint_of(checkpoints, kept) / file, kind.name)
+    return Trained(trainee.judged.eval(), history, kept, reason)
+
+
+def take_weights(network: nn.Module, start: OpenNetwork) -> list[str]:
+    """Copy the weights of `start` into `network` and give the names of those that do not fit.
+
+    Raises:
+        UserError: none fits.
+    """
+    own = network.state_dict()
+    given = start.module.state_dict()
+    fit = {n: v for n, v in given.items() if n in own and own[n].shape == v.shape}
+    if not fit:
+        raise UserError(f"--from {start.name}: no layer of it fits this network")
+    network.load_state_dict(fit, strict=False)
+    return [name for name in own if name not in fit]
 
 
 def _configuration(
@@ -120,13 +170,14 @@ def _configuration(
     runtime: Runtime,
 ) -> dict[str, Any]:
     """What a resumed run must agree with: all that its weights depend on."""
+    free = {"patience"} if recipe.decay_epochs else {"patience", "max_epochs"}
     return {
         "network": kind.name,
         "classes": classes,
         "train_images": train_images.fingerprint(),
         "val_images": val_images.fingerprint(),
         "precision": runtime.precision,
-        **{k: v for k, v in recipe.to_json().items() if k not in ("max_epochs", "patience")},
+        **{k: v for k, v in recipe.to_json().items() if k not in free},
         **({"compiled": True} if runtime.compiled else {}),
     }
 
@@ -155,7 +206,22 @@ def stop_reason(history: History, recipe: Recipe) -> str:
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam as the recipe says; fused, so that a step passes over its 1.5 GB of state once."""
+    """As the recipe says; fused, so that a step of Adam passes over its 1.5 GB of state once."""
+    if recipe.optimizer == "sgd":
+        # biases, and the gains of normalisation, are not pulled to zero
+        rich = [p for p in network.parameters() if p.ndim > 1]
+        plain = [p for p in network.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": rich, "weight_decay": recipe.weight_decay},
+            {"params": plain},
+        ]
+        return torch.optim.SGD(
+            groups,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
     return torch.optim.Adam(
         network.parameters(),
         lr=recipe.learning_rate,
@@ -166,18 +232,17 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _run_epoch(
-    network: nn.Module,
+    trainee: _Trainee,
     forward: Callable[[torch.Tensor], torch.Tensor],
-    optimizer: torch.optim.Optimizer,
     train_batches: Batches,
     val_batches: Batches,
     recipe: Recipe,
     number: int,
 ) -> Epoch:
     start = time.perf_counter()
-    score = _train_once(network, forward, optimizer, train_batches, recipe, number)
+    score = _train_once(trainee, forward, train_batches, recipe, number)
     trained = time.perf_counter()
-    val = evaluate_classifier(network, val_batches)
+    val = evaluate_classifier(trainee.judged, val_batches)
     _check_number(val, number)
     return Epoch(
         epoch=number,
@@ -193,26 +258,30 @@ def _run_epoch(
 
 
 def _train_once(
-    network: nn.Module,
+    trainee: _Trainee,
     forward: Callable[[torch.Tensor], torch.Tensor],
-    optimizer: torch.optim.Optimizer,
     batches: Batches,
     recipe: Recipe,
     number: int,
 ) -> ClassifierScore:
     """One pass over the training images in the order that the seed gives this epoch."""
-    order = torch.randperm(len(batches), generator=_seed(recipe.seed, number))
+    draw = _seed(recipe.seed, number)
+    order = torch.randperm(len(batches), generator=draw)
+    optimizer, average = trainee.optimizer, trainee.average
     tally = Tally(batches.runtime.device)
-    network.train()
+    steps = math.ceil(len(batches) / recipe.batch_size)
+    trainee.network.train()
     shown = time.perf_counter()
     with progress(len(batches), f"epoch {number}") as bar:
-        for pixels, wanted in batches.stream(order, recipe.batch_size):
+        for index, (pixels, wanted) in enumerate(batches.stream(order, recipe.batch_size)):
+            step = (number - 1) * steps + index
+            _set_rate(optimizer, recipe.rate_at(step / steps))
             optimizer.zero_grad(set_to_none=True)
-            with batches.runtime.autocast():
-                logits = forward(pixels)
-            loss = F.cross_entropy(logits.float(), wanted)
+            loss, logits = _forward(forward, batches, pixels, wanted, recipe, draw)
             loss.backward()
             optimizer.step()
+            if average is not None:
+                average.update(trainee.network, step)
             tally.add(loss, logits, wanted)
             bar.update(len(wanted))
             # reading the tally waits for a GPU's queue to run empty, so not at every step
@@ -222,6 +291,37 @@ def _train_once(
     score = tally.score()
     _check_number(score, number)
     return score
+
+
+def _forward(
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    batches: Batches,
+    pixels: torch.Tensor,
+    wanted: torch.Tensor,
+    recipe: Recipe,
+    draw: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and logits of a batch, or of views of it."""
+
+    def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+
+    if recipe.augmentation is None:
+        with batches.runtime.autocast():
+            logits = forward(pixels).float()
+        return loss_of(logits, wanted), logits
+    views = augment(pixels, wanted, recipe.augmentation, draw)
+    with batches.runtime.autocast():
+        logits = forward(views.pixels).float()
+    loss = loss_of(logits, views.labels)
+    if views.share < 1:
+        loss = views.share * loss + (1 - views.share) * loss_of(logits, views.others)
+    return loss, logits
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _show(bar: Any, score: ClassifierScore, number: int) -> None:

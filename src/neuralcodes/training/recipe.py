@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from neuralcodes.common.errors import UserError
+from neuralcodes.training.augmentation import Augmentation
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Defaults are the founding experiment's.
+    """Defaults are the founding experiment's; `modern` gives those of our own network.
 
     Attributes:
         learning_rate, amsgrad, epsilon: of Adam. (PyTorch adds epsilon to the root of the
@@ -23,7 +24,16 @@ class Recipe:
         patience: stop after this many epochs in a row without a lower validation loss, where 0
             means at the first (as Keras's EarlyStopping).
         keep: evaluate the weights of the "last" epoch (Keras's default) or of the "best".
-        seed: of weights, order of images and dropout.
+        seed: of weights, order of images, views and dropout.
+        optimizer: "adam", or "sgd" with Nesterov's momentum.
+        momentum: of "sgd".
+        weight_decay: pull of convolutions and dense layers towards zero; of "sgd".
+        warmup_epochs: the rate climbs from zero for so long.
+        decay_epochs: the rate falls to zero in a straight line over the last so many epochs.
+        label_smoothing: share of each label that is spread over all classes.
+        average: decay a step of a running average of the weights, which is what is validated and
+            kept; 0 keeps the weights themselves.
+        augmentation: random views of the training images; None shows them as they are.
     """
 
     learning_rate: float = 1e-4
@@ -34,6 +44,14 @@ class Recipe:
     patience: int = 0
     keep: Literal["last", "best"] = "last"
     seed: int = 0
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    warmup_epochs: float = 0.0
+    decay_epochs: int = 0
+    label_smoothing: float = 0.0
+    average: float = 0.0
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
@@ -50,7 +68,47 @@ class Recipe:
             raise UserError(f"--keep {self.keep}: choose last or best")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed {self.seed}: choose 0 to {2**32 - 1}")
+        if self.optimizer not in ("adam", "sgd"):
+            raise UserError(f"optimizer {self.optimizer}: choose adam or sgd")
+        for name in ("momentum", "label_smoothing", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)}: must be at least 0 and below 1")
+        for name in ("weight_decay", "warmup_epochs", "decay_epochs"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"{name} {getattr(self, name)}: must be 0 or above")
+
+    def rate_at(self, epochs: float) -> float:
+        """The learning rate after so many epochs (a fraction within one)."""
+        share = 1.0
+        if self.warmup_epochs:
+            share = min(share, epochs / self.warmup_epochs)
+        if self.decay_epochs:
+            share = min(share, max(0.0, (self.max_epochs - epochs) / self.decay_epochs))
+        return self.learning_rate * share
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready form."""
-        return asdict(self)
+        """A JSON-ready form: the founding experiment's fields, and of the others those in use."""
+        return {
+            field.name: value
+            for field, value in zip(fields(self), asdict(self).values(), strict=True)
+            if field.name in FOUNDING or getattr(self, field.name) != field.default
+        }
+
+
+FOUNDING = (
+    "learning_rate", "amsgrad", "epsilon", "batch_size", "max_epochs", "patience", "keep", "seed",
+)  # fmt: skip
+
+
+def modern(**changes: Any) -> Recipe:
+    """The recipe of our own network, `compact`; the reasons are in results/EXPERIMENTS.md.
+
+    With `decay_epochs=0` the rate stays up, so that a run can go on for as long as there is time;
+    what ships is a last part from its weights, in which the rate falls to zero.
+    """
+    chosen: dict[str, Any] = {
+        "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
+        "batch_size": 128, "max_epochs": 100, "patience": 1000, "warmup_epochs": 1.0,
+        "label_smoothing": 0.1, "average": 0.999, "augmentation": Augmentation(),
+    }  # fmt: skip
+    return Recipe(**{**chosen, **changes})
