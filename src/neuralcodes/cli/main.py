@@ -27,6 +27,7 @@ from neuralcodes.cli import (
     search,
     train,
     verify,
+    serve,
 )
 from neuralcodes.common.errors import UserError
 
@@ -52,6 +53,7 @@ for verb in (
     duplicates,
     info,
     verify,
+    serve,
     export,
     remove,
     compact,

@@ -223,8 +223,15 @@ def join(pairs: Sequence[Pair], different: set[tuple[int, int]]) -> list[tuple[f
     return [(largest[a], sorted(m)) for a, m in members.items() if len(m) > 1]
 
 
-def mark_different(writer: Writer, one: ImageRecord, other: ImageRecord) -> None:
+def mark_different(
+    writer: Writer, one: ImageRecord, other: ImageRecord, different: bool = True
+) -> None:
     """Remember that two images are no duplicates, by content, so that moving them changes nothing.
+
+    Args:
+        writer: the right to write.
+        one, other: the images.
+        different: False takes it back.
 
     Raises:
         UserError: it is the same image.
@@ -239,7 +246,10 @@ def mark_different(writer: Writer, one: ImageRecord, other: ImageRecord) -> None
     if len(hashes) != 2:
         raise UserError(f"{one.path} or {other.path}: has no code")
     with writer.transaction():
-        writer.change("INSERT OR IGNORE INTO different VALUES (?, ?)", hashes)
+        sql = "INSERT OR IGNORE INTO different VALUES (?, ?)"
+        if not different:
+            sql = "DELETE FROM different WHERE one = ? AND other = ?"
+        writer.change(sql, hashes)
 
 
 def _different(connection: Connection) -> set[tuple[int, int]]:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from neuralcodes.collection.filters import quoted
+from neuralcodes.collection.filters import parse_filter, quoted
 from neuralcodes.collection.metadata import own_columns
+from neuralcodes.collection.records import TABLES, select
+from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import PICTURES, Store
 
@@ -52,6 +54,21 @@ def facets(store: Store, values: int = VALUES) -> list[Facet]:
             ((distinct,),) = store.query(sql)
         found.append(Facet(name, tuple((value, count) for value, count in rows), distinct))
     return found
+
+
+def image_page(store: Store, after: int, count: int, filter: str | None) -> list[ImageRecord]:
+    """Images with a code that a filter lets through, in order of ids, from an id on.
+
+    Raises:
+        UserError: the filter is none.
+    """
+    condition = parse_filter(filter, own_columns(store)) if filter is not None else None
+    where, values = "images.id > ? AND images.code IS NOT NULL", [after]
+    sql = f"SELECT images.id FROM {TABLES} WHERE {where}"
+    if condition is not None:
+        sql, values = f"{sql} AND {condition.sql}", [*values, *condition.values]
+    sql = f"images.id IN ({sql} ORDER BY images.id LIMIT ?)"
+    return select(store, sql, [*values, count])
 
 
 def content_of(store: Store, image: int) -> bytes | None:

@@ -1,0 +1,171 @@
+"""`DuplicateFinder`: duplicates found in the background, with what was decided about each group."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from itertools import combinations
+
+from neuralcodes.collection.collection import Collection
+from neuralcodes.collection.duplicates import DuplicateGroup, Duplicates
+from neuralcodes.collection.results import ImageRecord
+from neuralcodes.common.errors import UserError
+from neuralcodes.serve import models
+from neuralcodes.serve.adding import Adder
+from neuralcodes.serve.choices import Choices, group_key
+from neuralcodes.serve.errors import ConflictError, NotFoundError, RefusedError
+from neuralcodes.serve.finding import image_model
+from neuralcodes.serve.jobs import ENDED, Job, Jobs
+
+LARGEST = 40  # images in a group of which all pairs can be called different
+
+
+class DuplicateFinder:
+    """Finds duplicates as a job, remembers them until the next, and keeps decisions.
+
+    Args:
+        collection: to look at.
+        jobs: for looking, beside the writer's.
+        adder: through which what is written is written.
+    """
+
+    def __init__(self, collection: Collection, jobs: Jobs, adder: Adder) -> None:
+        self._collection = collection
+        self._jobs = jobs
+        self._adder = adder
+        self._choices = Choices(collection.path)
+        self._lock = threading.Lock()
+        self._found: Duplicates | None = None
+        self._groups: dict[str, DuplicateGroup] = {}
+        self._version = -1
+        self._job: Job | None = None
+
+    def find(self, recalibrate: bool = False) -> Job:
+        """Look for duplicates in the background; the job that does it."""
+        job = self._jobs.submit("duplicates", lambda: self._find(recalibrate), single=True)
+        self._job = job
+        return job
+
+    def _find(self, recalibrate: bool) -> dict[str, int]:
+        version = self._collection.store.version()
+        known = self._collection.info().calibration
+        if known is None or recalibrate:
+            known = self._adder.patiently(self._collection.calibrate)
+        found = self._collection.duplicates(float(known["threshold"]))
+        groups = {_key(group): group for group in found.groups}
+        with self._lock:
+            self._found = Duplicates(found.groups, found.threshold, known)
+            self._groups, self._version = groups, version
+        exact = sum(group.kind == "exact" for group in found.groups)
+        return {"exact": exact, "near": len(found) - exact}
+
+    def page(self, page: int, k: int, undecided: bool) -> models.DuplicateGroups:
+        """Some groups; images that have left since are not among them."""
+        with self._lock:
+            found, groups, version = self._found, self._groups, self._version
+        job = self._job
+        running = job is not None and job.state not in ENDED
+        if found is None:
+            return models.DuplicateGroups(
+                state="running" if running else "absent", job=job.number if job else None
+            )
+        stale = version != self._collection.store.version()
+        wanted = [
+            key for key in groups if not undecided or self._choices.get(key) is None
+        ]  # fmt: skip
+        first = (page - 1) * k
+        shown = [self._model(key, groups[key]) for key in wanted[first : first + k]]
+        return models.DuplicateGroups(
+            state="running" if running else "stale" if stale else "ready",
+            job=job.number if job else None,
+            threshold=found.threshold,
+            calibration=found.calibration,
+            total=len(groups),
+            undecided=sum(self._choices.get(key) is None for key in groups),
+            page=page,
+            k=k,
+            groups=[group for group in shown if len(group.images) > 1],
+        )
+
+    def group(self, key: str) -> models.Group:
+        """One group.
+
+        Raises:
+            NotFoundError: there is none of that key now.
+        """
+        return self._model(key, self._group(key))
+
+    def choose(self, choice: models.Choice) -> models.Group:
+        """Decide about a group, or take it back; remembered when this returns.
+
+        Raises:
+            NotFoundError: there is no such group now.
+            RefusedError: `keep` names none of its images.
+            ConflictError: too many images to call all pairs different.
+        """
+        group = self._group(choice.key)
+        images = [image.id for image in group.images]
+        keep = sorted(set(choice.keep))
+        if choice.choice == "keep" and not (keep and set(keep) <= set(images)):
+            raise RefusedError("keep: name at least one image of the group, and no others")
+        if choice.choice != "keep" and keep:
+            raise RefusedError('keep goes with the choice "keep"')
+        before = self._choices.get(choice.key)
+        if choice.choice == "different":
+            if len(images) > LARGEST:
+                raise ConflictError(f"more than {LARGEST} images; remove some first")
+            self._adder.write("different", lambda: self._mark(images, True))
+        elif before is not None and before.choice == "different":
+            self._adder.write("different", lambda: self._mark(images, False))
+        self._choices.set(choice.key, choice.choice, images, keep)
+        return self._model(choice.key, group)
+
+    def export(self) -> Iterator[str]:
+        """JSON lines: each file that may go, and why it may."""
+        for decision in self._choices.all().values():
+            if decision.choice != "keep":
+                continue
+            kept = [one for one in map(self._image, decision.keep) if one is not None]
+            for number in decision.images:
+                image = self._image(number)
+                if image is None or number in decision.keep or not kept:
+                    continue
+                line = {"id": image.id, "path": image.path, "keep": [one.path for one in kept]}
+                yield json.dumps(line) + "\n"
+
+    def _mark(self, images: list[int], different: bool) -> None:
+        for one, other in combinations(images, 2):
+            if different:
+                self._collection.not_duplicates(one, other)
+            else:
+                self._collection.maybe_duplicates(one, other)
+
+    def _group(self, key: str) -> DuplicateGroup:
+        with self._lock:
+            if key not in self._groups:
+                raise NotFoundError("no such group now; look for duplicates again")
+            return self._groups[key]
+
+    def _image(self, number: int) -> ImageRecord | None:
+        try:
+            return self._collection.image(number)
+        except UserError:
+            return None
+
+    def _model(self, key: str, group: DuplicateGroup) -> models.Group:
+        decision = self._choices.get(key)
+        there = [one for one in (self._image(image.id) for image in group.images) if one]
+        return models.Group(
+            key=key,
+            kind="exact" if group.kind == "exact" else "near",
+            distance=round(group.distance, 6),
+            reason=group.reason,
+            images=[image_model(image) for image in there],
+            choice=decision.choice if decision else None,  # type: ignore[arg-type]
+            keep=list(decision.keep) if decision else [],
+        )
+
+
+def _key(group: DuplicateGroup) -> str:
+    return group_key([image.code for image in group.images], [image.id for image in group.images])

@@ -1,0 +1,311 @@
+"""What goes over the wire, typed: used by the service, its API, its page and the client."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Id = Annotated[int, Field(ge=1, le=2**53 - 1)]
+UploadId = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Side = Literal[160, 320, 640, 1280]
+
+
+class Model(BaseModel):
+    """Fields that are not known are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Problem(Model):
+    """An error: `error` for programs, `message` for people."""
+
+    error: str
+    message: str
+
+
+class Crop(Model):
+    """A part of a picture, as fractions of the upright picture."""
+
+    left: Fraction
+    top: Fraction
+    width: Annotated[float, Field(gt=0, le=1)]
+    height: Annotated[float, Field(gt=0, le=1)]
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, width, height."""
+        return self.left, self.top, self.width, self.height
+
+
+class Search(Model):
+    """What is searched by. The mean of the codes of all pictures (and the text) is compared."""
+
+    id: list[Id] = Field(default=[], max_length=64, description="images of the collection")
+    upload: list[UploadId] = Field(
+        default=[], max_length=64, description="pictures uploaded before"
+    )
+    text: str | None = Field(default=None, min_length=1, max_length=1000)
+    exclude: list[Id] = Field(
+        default=[],
+        max_length=64,
+        description="images of what is not wanted: what is nearer to one of them than to the "
+        "query is left out",
+    )
+    exclude_upload: list[UploadId] = Field(default=[], max_length=64)
+    crop: Crop | None = Field(default=None, description="only this part of the (one) picture")
+    filter: str | None = Field(
+        default=None, min_length=1, max_length=2000, description="such as 'label == \"cat\"'"
+    )
+    k: Annotated[int, Field(ge=1, le=1000, description="results a page")] = 20
+    page: Annotated[int, Field(ge=1, le=10_000, description="from 1")] = 1
+    exact: bool = Field(default=False, description="do without the index")
+
+
+class Image(Model):
+    """An image of the collection.
+
+    `content` changes when the file's content does; `thumbnail` is where its small picture is.
+    """
+
+    id: int
+    path: str
+    name: str
+    folder: str
+    label: str
+    width: int
+    height: int
+    size: int
+    kind: str
+    date: str
+    content: int | None
+    thumbnail: str
+    metadata: dict[str, Any] = {}
+
+
+class Match(Model):
+    """A result. `relevant`: of the query's label; null where the query has none."""
+
+    rank: int
+    distance: float
+    relevant: bool | None = None
+    image: Image
+
+
+class Asked(Model):
+    """One thing that was searched by; its thumbnail where there is one."""
+
+    kind: Literal["image", "upload", "text"]
+    name: str
+    id: int | None = None
+    upload: str | None = None
+    thumbnail: str | None = None
+    label: str | None = None
+
+
+class Answer(Model):
+    """Results of a search, nearest first.
+
+    `more`: there is another page. `relevant_total`: images of the query's label, itself not
+    counted. `code`: what was compared.
+    """
+
+    asked: list[Asked]
+    excluded: list[Asked] = []
+    code: str
+    k: int
+    page: int
+    more: bool
+    relevant_total: int | None = None
+    warning: str = ""
+    seconds: float
+    matches: list[Match]
+
+
+class Upload(Model):
+    """A picture that was uploaded; `images` of the collection have the very same content."""
+
+    id: str
+    width: int
+    height: int
+    kind: str
+    images: list[int]
+    thumbnail: str
+
+
+class Added(Model):
+    """An image that was added and is on disk; `new` is false if it was there already."""
+
+    id: int
+    name: str
+    new: bool
+
+
+class AddedImages(Model):
+    """What was added."""
+
+    images: list[Added]
+
+
+class Removal(Model):
+    """Images to take out."""
+
+    ids: list[Id] = Field(min_length=1, max_length=1000)
+
+
+class Removed(Model):
+    """How many left."""
+
+    removed: int
+
+
+class JobStatus(Model):
+    """A piece of long work. Times are seconds since 1970, 0 if not yet."""
+
+    id: int
+    kind: str
+    state: Literal["waiting", "running", "done", "failed", "stopped"]
+    step: str
+    done: int
+    total: int
+    created: float
+    started: float
+    ended: float
+    message: str
+    result: Any = None
+
+
+class JobList(Model):
+    """Jobs, the newest first."""
+
+    jobs: list[JobStatus]
+
+
+class FacetValue(Model):
+    """A value and how many images have it."""
+
+    value: str | int | float
+    count: int
+
+
+class Facet(Model):
+    """A column that filters know; the most frequent of its values."""
+
+    column: str
+    values: list[FacetValue]
+    distinct: int
+
+
+class Facets(Model):
+    """What filters can choose among."""
+
+    facets: list[Facet]
+
+
+class CollectionInfo(Model):
+    """The collection in figures; see `neuralcodes info`."""
+
+    images: int
+    contents: int
+    bad: int
+    removed_codes: int
+    code: str
+    fingerprint: str
+    dims: int
+    dtype: str
+    bytes: dict[str, int]
+    columns: list[str]
+    roots: list[dict[str, str]]
+    index: dict[str, Any]
+    calibration: dict[str, Any] | None
+    text: bool
+
+
+class BadFile(Model):
+    """A file without a code, and why."""
+
+    path: str
+    reason: str
+
+
+class BadFiles(Model):
+    """Files without a code."""
+
+    files: list[BadFile]
+
+
+class ImagePage(Model):
+    """Images in order of ids; `next` is what to give as `after` for more, null at the end."""
+
+    images: list[Image]
+    next: int | None
+
+
+class Group(Model):
+    """Images that are the same, or nearly; the suggested one to keep first."""
+
+    key: str
+    kind: Literal["exact", "near"]
+    distance: float
+    reason: str
+    images: list[Image]
+    choice: Literal["keep", "skip", "different"] | None = None
+    keep: list[int] = []
+
+
+class DuplicateGroups(Model):
+    """Duplicates as they were found last.
+
+    `state`: "absent" (not looked for yet), "running", "ready", or "stale" (the collection has
+    changed since). `job`: the search for them that runs or ran last.
+    """
+
+    state: Literal["absent", "running", "ready", "stale"]
+    job: int | None = None
+    threshold: float | None = None
+    calibration: dict[str, Any] | None = None
+    total: int = 0
+    undecided: int = 0
+    page: int = 1
+    k: int = 20
+    groups: list[Group] = []
+
+
+class Choice(Model):
+    """What to do with a group: keep some of its images, skip it, or say that they differ.
+
+    null takes the choice back.
+    """
+
+    key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    choice: Literal["keep", "skip", "different"] | None
+    keep: list[Id] = Field(default=[], max_length=1000)
+
+
+class Explanation(Model):
+    """Why an image matches: how much the distance grows when a part of a picture is hidden.
+
+    Each map has `rows` lists of `columns` numbers, in units of distance; larger matters more,
+    below 0 the part stands in the way.
+    """
+
+    distance: float
+    rows: int
+    columns: int
+    query: list[list[float]]
+    image: list[list[float]]
+
+
+class Health(Model):
+    """It lives."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Ready(Model):
+    """Whether each part can do its work; else what is wrong."""
+
+    ready: bool
+    parts: dict[str, str]

@@ -1,0 +1,228 @@
+"""`ServedPictures`: thumbnails of images and uploads, their codes; decoded by the decoders."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from neuralcodes.collection.collection import Collection
+from neuralcodes.collection.lookup import code_of_content, content_of
+from neuralcodes.collection.results import ImageRecord
+from neuralcodes.collection.snapshot import Floats
+from neuralcodes.common.errors import UserError
+from neuralcodes.images.imageset import Pixels
+from neuralcodes.serve.batching import Batcher
+from neuralcodes.serve.decoding import Crop, Decoders, Picture
+from neuralcodes.serve.diskcache import DiskCache
+from neuralcodes.serve.errors import (
+    BadPictureError,
+    NotFoundError,
+    RefusedError,
+    TooLargeError,
+    UnavailableError,
+)
+from neuralcodes.serve.settings import Settings
+
+CODES = 2000  # of uploads and parts of pictures, remembered
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The values used last, by key; safe to use from several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[object, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: object) -> Value | None:
+        """What was put there."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def put(self, key: object, value: Value) -> None:
+        """Remember it; the one that was not used for longest goes."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+
+class ServedPictures:
+    """Pictures as the service shows them and as the network takes them."""
+
+    def __init__(
+        self, collection: Collection, decoders: Decoders, batcher: Batcher, settings: Settings
+    ) -> None:
+        self._collection = collection
+        self._decoders = decoders
+        self._batcher = batcher
+        self._settings = settings
+        self._thumbnails = DiskCache(settings.cache / "thumbnails", settings.thumbnail_bytes)
+        self._uploads = DiskCache(settings.cache / "uploads", settings.upload_cache_bytes)
+        self._codes: Recent[Floats] = Recent(CODES)
+
+    # Uploads
+
+    def check_size(self, data: bytes) -> None:
+        """Refuse an upload that is too large, or empty."""
+        if len(data) > self._settings.upload_bytes:
+            raise TooLargeError(
+                f"{len(data):,} bytes; a picture may have {self._settings.upload_bytes:,}"
+            )
+        if not data:
+            raise BadPictureError("empty file")
+
+    def keep_upload(self, data: bytes) -> tuple[str, Picture]:
+        """Look at an upload and keep it for a while; gives its id, the SHA-256 of its bytes."""
+        self.check_size(data)
+        digest = hashlib.sha256(data).digest()
+        facts, pixels = self._decoders.pixels(data, self._collection.spec.preprocessing, None)
+        if self._known(digest, None) is None:
+            self._codes.put((digest, None), self._encode(pixels))
+        self._uploads.put(digest.hex(), data)
+        return digest.hex(), facts
+
+    def upload(self, name: str) -> bytes:
+        """An upload's bytes.
+
+        Raises:
+            NotFoundError: it was never there or has made room for others.
+        """
+        data = self._uploads.get(name)
+        if data is None or hashlib.sha256(data).hexdigest() != name:
+            raise NotFoundError(f"upload {name[:12]}… is no longer there; upload it again")
+        return data
+
+    def check_picture(self, data: bytes) -> None:
+        """Refuse what the decoders cannot decode within their limits."""
+        self.check_size(data)
+        self._pixels(data)
+
+    # Codes
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the collection can be searched by words."""
+        return False
+
+    def code_of_text(self, text: str) -> Floats:
+        """The code of words.
+
+        Raises:
+            RefusedError: the collection's network knows none.
+        """
+        raise RefusedError(f"{self._collection.spec.name} has no text side: search by a picture")
+
+    def code_of_upload(self, name: str, crop: Crop | None) -> Floats:
+        """An upload's code; raises as `upload` and `code_of_data`."""
+        known = self._known(bytes.fromhex(name), crop)
+        return known if known is not None else self.code_of_data(self.upload(name), crop)
+
+    def code_of_data(self, data: bytes, crop: Crop | None = None) -> Floats:
+        """The code of a picture file or of a part of it, float32 d.
+
+        Raises:
+            BadPictureError, TooLargeError: it cannot be decoded.
+            BusyError: too many wait.
+        """
+        self.check_size(data)
+        digest = hashlib.sha256(data).digest()
+        known = self._known(digest, crop)
+        if known is not None:
+            return known
+        code = self._encode(self._pixels(data, crop))
+        self._codes.put((digest, crop), code)
+        return code
+
+    def code_of_part(self, image: ImageRecord, crop: Crop) -> Floats:
+        """The code of a part of an image of the collection."""
+        digest = self._digest(image)
+        known = self._codes.get((digest, crop))
+        if known is None:
+            known = self._encode(self._pixels(self.read(image), crop))
+            self._codes.put((digest, crop), known)
+        return known
+
+    def _encode(self, pixels: Pixels) -> Floats:
+        code: Floats = self._batcher.encode(pixels[None])[0]
+        return code
+
+    def _known(self, digest: bytes, crop: Crop | None) -> Floats | None:
+        if crop is None:
+            stored = code_of_content(self._collection.store, digest)
+            if stored is not None:
+                return stored
+        return self._codes.get((digest, crop))
+
+    def _pixels(self, data: bytes, crop: Crop | None = None) -> Pixels:
+        return self._decoders.pixels(data, self._collection.spec.preprocessing, crop)[1]
+
+    # Images of the collection
+
+    def read(self, image: ImageRecord) -> bytes:
+        """An image's file.
+
+        Raises:
+            NotFoundError: it cannot be read now.
+        """
+        try:
+            return self._collection.pictures.read(image.place, image.member)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise NotFoundError(f"image {image.id}: its file cannot be read ({reason})") from None
+
+    def pixels_of(self, image: ImageRecord) -> Pixels:
+        """An image as the network takes it."""
+        return self._pixels(self.read(image))
+
+    def pixels_of_upload(self, name: str) -> Pixels:
+        """An upload as the network takes it."""
+        return self._pixels(self.upload(name))
+
+    def thumbnail(self, image: ImageRecord, side: int) -> tuple[bytes, str]:
+        """A JPEG of an image at most `side` pixels wide and high, and its entity tag.
+
+        The tag is empty where the file has changed since it was indexed.
+        """
+        return self._small(self._digest(image), side, lambda: self.read(image))
+
+    def upload_thumbnail(self, name: str, side: int) -> tuple[bytes, str]:
+        """The same of an upload."""
+        return self._small(bytes.fromhex(name), side, lambda: self.upload(name))
+
+    def _small(self, digest: bytes, side: int, read: Callable[[], bytes]) -> tuple[bytes, str]:
+        tag = f"{digest.hex()}-{side}"
+        made = self._thumbnails.get(tag)
+        if made is None:
+            data = read()
+            made = self._decoders.thumbnail(data, side)
+            if hashlib.sha256(data).digest() != digest:
+                return made, ""
+            self._thumbnails.put(tag, made)
+        return made, tag
+
+    def _digest(self, image: ImageRecord) -> bytes:
+        digest = content_of(self._collection.store, image.id)
+        if digest is None:
+            raise NotFoundError(f"image {image.id}: could not be read when it was indexed")
+        return digest
+
+    def warm_up(self) -> str:
+        """Open the network ahead of the first picture; what is wrong, else empty."""
+        height, width = self._collection.spec.preprocessing.size
+        with suppress(UnavailableError):
+            try:
+                self._batcher.encode(np.zeros((1, height, width, 3), np.uint8))
+            except UserError as error:
+                return " ".join(str(error).split())
+        return ""

@@ -1,0 +1,314 @@
+"""`Service`: what the API and the page may ask of a collection, each as one typed function."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from neuralcodes.collection.collection import Collection
+from neuralcodes.collection.lookup import facets, image_page
+from neuralcodes.collection.snapshot import Floats
+from neuralcodes.common.errors import UserError
+from neuralcodes.images.imageset import Pixels
+from neuralcodes.serve import models
+from neuralcodes.serve.adding import Adder
+from neuralcodes.serve.batching import Batcher
+from neuralcodes.serve.decoding import Decoders
+from neuralcodes.serve.duplicates import DuplicateFinder
+from neuralcodes.serve.errors import BusyError, NotFoundError, RefusedError
+from neuralcodes.serve.explaining import Maps, explain, heat_picture
+from neuralcodes.serve.finding import Finder, explained_filter, image_model
+from neuralcodes.serve.jobs import Job, Jobs
+from neuralcodes.serve.metrics import Metrics
+from neuralcodes.serve.pictures import Recent, ServedPictures
+from neuralcodes.serve.settings import Settings
+
+LOOKER = 10**6  # numbers of jobs that only look begin here
+PATIENCE = 20.0  # seconds that the writer may go on at the end
+
+
+class Service:
+    """A collection, served. Every function may be called from any thread.
+
+    All raise `RefusedError` (see `errors`) where the answer is a refusal.
+
+    Attributes:
+        collection: what is served.
+        settings: limits.
+        metrics: counts.
+        duplicates: groups of duplicates and decisions about them.
+    """
+
+    def __init__(self, collection: Collection, settings: Settings) -> None:
+        self.collection = collection
+        self.settings = settings
+        self.metrics = Metrics()
+        self._decoders = Decoders(settings, self.metrics.decode)
+        self._batcher = Batcher(collection.encode, settings, self.metrics.batch)
+        self._writer = Jobs(settings.jobs, self.metrics.job, "writer")
+        self._looker = Jobs(settings.jobs, self.metrics.job, "looker", first=LOOKER)
+        self._writing = threading.Lock()
+        self._adder = Adder(collection, self._writer, self._writing)
+        self._pictures = ServedPictures(collection, self._decoders, self._batcher, settings)
+        self._finder = Finder(collection, self._pictures, settings)
+        self.duplicates = DuplicateFinder(collection, self._looker, self._adder)
+        self._explained: Recent[tuple[Maps, Pixels, Pixels]] = Recent(32)
+        self._explaining = threading.BoundedSemaphore(2)
+        self._network = "not opened yet"
+        self._draining = False
+        self.metrics.watch("images", "Images with a code", lambda: len(collection))
+        self.metrics.watch(
+            "waiting_pictures", "Pictures that wait for the network", lambda: self._batcher.waiting
+        )
+
+    # Beginning and end
+
+    def start(self) -> None:
+        """Start the decoders, and open the network in the background."""
+        self._decoders.start()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        self._network = self._pictures.warm_up() or "ok"
+
+    def drain(self) -> None:
+        """The end is near: not ready any more, and long jobs stop with what they have done."""
+        self._draining = True
+        for jobs in (self._writer, self._looker):
+            jobs.stop_long()
+
+    def close(self) -> None:
+        """Finish what was begun, and let go of everything."""
+        self.drain()
+        self._writer.close(PATIENCE)
+        self._adder.close()
+        self._looker.close(PATIENCE)
+        self._batcher.close()
+        self._decoders.close()
+
+    def ready(self) -> models.Ready:
+        """Whether every part can do its work."""
+        parts = {"network": self._network, "service": "ok"}
+        if self._draining:
+            parts["service"] = "shutting down"
+        try:
+            len(self.collection)
+            parts["collection"] = "ok"
+        except UserError as error:
+            parts["collection"] = " ".join(str(error).split())
+        return models.Ready(ready=set(parts.values()) == {"ok"}, parts=parts)
+
+    # Searching
+
+    def search(self, wanted: models.Search, files: Sequence[bytes] = ()) -> models.Answer:
+        """A page of results, nearest first; `files` are pictures that are not kept."""
+        return self._finder.search(wanted, files)
+
+    def upload(self, data: bytes) -> models.Upload:
+        """Look at a picture and keep it for a while, so that it can be searched by its id."""
+        name, facts = self._pictures.keep_upload(data)
+        same = self.collection.store.query(
+            "SELECT images.id FROM images JOIN codes ON codes.id = images.code WHERE hash = ? "
+            "ORDER BY images.id LIMIT 100",
+            (bytes.fromhex(name),),
+        )
+        return models.Upload(
+            id=name,
+            width=facts.width,
+            height=facts.height,
+            kind=facts.kind,
+            images=[number for (number,) in same],
+            thumbnail=f"/api/v1/uploads/{name}/thumbnail",
+        )
+
+    def explain(
+        self, image: int, by: int | None = None, upload: str | None = None
+    ) -> models.Explanation:
+        """Why an image matches another one, or an upload: see `explaining`."""
+        maps, _, _ = self._explain(image, by, upload)
+        return models.Explanation(
+            distance=round(maps.distance, 6),
+            rows=len(maps.query),
+            columns=len(maps.query[0]),
+            query=_rounded(maps.query),
+            image=_rounded(maps.image),
+        )
+
+    def heat_picture(
+        self,
+        image: int,
+        by: int | None = None,
+        upload: str | None = None,
+        side: Literal["query", "image"] = "image",
+    ) -> bytes:
+        """The same as a picture, JPEG: bright where it matters; both sides share a scale."""
+        maps, query, found = self._explain(image, by, upload)
+        most = float(max(maps.query.max(), maps.image.max(), 0.0))
+        if side == "query":
+            return heat_picture(query, maps.query, most)
+        return heat_picture(found, maps.image, most)
+
+    def _explain(
+        self, image: int, by: int | None, upload: str | None
+    ) -> tuple[Maps, Pixels, Pixels]:
+        if (by is None) == (upload is None):
+            raise RefusedError("give either by (an image's id) or upload")
+        found = self._finder.image(image)
+        query = self._finder.image(by) if by is not None else None
+        key = (upload or (query and query.code), found.code)
+        known = self._explained.get(key)
+        if known is not None:
+            return known
+        if not self._explaining.acquire(timeout=5):
+            raise BusyError("other explanations are being made")
+        try:
+            one = self._pictures.pixels_of(query) if query else None
+            if one is None:
+                assert upload is not None
+                one = self._pictures.pixels_of_upload(upload)
+            other = self._pictures.pixels_of(found)
+            made = (explain(one, other, self._batcher.encode), one, other)
+        finally:
+            self._explaining.release()
+        self._explained.put(key, made)
+        return made
+
+    # Looking
+
+    def image(self, number: int) -> models.Image:
+        """An image by its id."""
+        return image_model(self._finder.image(number))
+
+    def images(self, after: int = 0, k: int = 100, filter: str | None = None) -> models.ImagePage:
+        """Images in order of ids."""
+        with explained_filter(filter):
+            found = image_page(self.collection.store, after, k + 1, filter)
+        return models.ImagePage(
+            images=[image_model(one) for one in found[:k]],
+            next=found[k - 1].id if len(found) > k else None,
+        )
+
+    def thumbnail(self, number: int, side: int) -> tuple[bytes, str]:
+        """An image's thumbnail (JPEG) and its entity tag (empty: do not keep it)."""
+        return self._pictures.thumbnail(self._finder.image(number), side)
+
+    def upload_thumbnail(self, name: str, side: int) -> tuple[bytes, str]:
+        """The same of an upload."""
+        return self._pictures.upload_thumbnail(name, side)
+
+    def info(self) -> models.CollectionInfo:
+        """The collection in figures."""
+        about = self.collection.info()
+        return models.CollectionInfo(
+            images=about.images,
+            contents=about.contents,
+            bad=about.bad,
+            removed_codes=about.removed_codes,
+            code=about.code,
+            fingerprint=about.fingerprint,
+            dims=about.dims,
+            dtype=about.dtype,
+            bytes=about.bytes,
+            columns=about.columns,
+            roots=about.roots,
+            index=about.index,
+            calibration=about.calibration,
+            text=self._pictures.has_text,
+        )
+
+    def bad(self) -> list[models.BadFile]:
+        """Files without a code."""
+        return [models.BadFile(path=path, reason=reason) for path, reason in self.collection.bad()]
+
+    def facets(self) -> models.Facets:
+        """What filters can choose among."""
+        return models.Facets(
+            facets=[
+                models.Facet(
+                    column=one.column,
+                    values=[models.FacetValue(value=v, count=n) for v, n in one.values],
+                    distinct=one.distinct,
+                )
+                for one in facets(self.collection.store)
+            ]
+        )
+
+    # Changing
+
+    def add(
+        self, pictures: Sequence[tuple[str, bytes]], metadata: Mapping[str, Any] | None = None
+    ) -> models.AddedImages:
+        """Add pictures (name, file); they are on disk when this returns."""
+        for _, data in pictures:
+            self._pictures.check_picture(data)
+        added = self._adder.add(pictures, metadata or {})
+        self.metrics.added.inc(sum(one.new for one in added))
+        return models.AddedImages(images=added)
+
+    def remove(self, ids: Sequence[int]) -> int:
+        """Take images out; gives how many left."""
+        for number in ids:
+            self._finder.image(number)
+        try:
+            removed = self._adder.remove(ids)
+        except UserError:
+            raise NotFoundError("one of the images has just left") from None
+        self.metrics.removed.inc(removed)
+        return removed
+
+    # Long work
+
+    def sync(self, retry_bad: bool = False) -> Job:
+        """Bring the collection up to date with the places it knows, in the background."""
+
+        def work() -> dict[str, Any]:
+            report = self._adder.patiently(lambda: self.collection.sync(retry_bad=retry_bad))
+            told = report.to_json()
+            told["bad"] = told["bad"][:100]
+            return told
+
+        return self._writer.submit("sync", work, single=True)
+
+    def compact(self) -> Job:
+        """Give back the room of what was removed, in the background."""
+        return self._writer.submit(
+            "compact", lambda: self._adder.patiently(self.collection.compact), single=True
+        )
+
+    def jobs(self) -> list[models.JobStatus]:
+        """Jobs that are remembered, the newest first."""
+        known = [*self._writer.list(), *self._looker.list()]
+        return [job_model(job) for job in sorted(known, key=lambda job: -job.created)]
+
+    def job(self, number: int) -> models.JobStatus:
+        """A job by its id."""
+        return job_model(self._lane(number).get(number))
+
+    def stop(self, number: int) -> models.JobStatus:
+        """Ask a job to stop; what it has done is kept."""
+        return job_model(self._lane(number).stop(number))
+
+    def _lane(self, number: int) -> Jobs:
+        return self._looker if number > LOOKER else self._writer
+
+
+def _rounded(values: Floats) -> list[list[float]]:
+    return [[round(float(value), 6) for value in row] for row in values]
+
+
+def job_model(job: Job) -> models.JobStatus:
+    """A job as it goes over the wire."""
+    return models.JobStatus(
+        id=job.number,
+        kind=job.kind,
+        state=job.state,
+        step=job.step,
+        done=job.done,
+        total=job.total,
+        created=job.created,
+        started=job.started,
+        ended=job.ended,
+        message=job.message,
+        result=job.result if job.state == "done" else None,
+    )
