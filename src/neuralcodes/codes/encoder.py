@@ -48,7 +48,7 @@ class Encoder:
         kind = network.kind
         self.network = network
         self.runtime = runtime
-        self.preprocessing = Preprocessing(kind.input_size, "crop", kind.mean, kind.std)
+        self.preprocessing = Preprocessing(kind.input_size, kind.resize, kind.mean, kind.std)
         self._module = runtime.place(network.module).eval()
         self._pooled = [self._resolve(request) for request in requests]
         self._tap = Tap(self._module, list(dict.fromkeys(layer for layer, _ in self._pooled)))
@@ -79,6 +79,36 @@ class Encoder:
             chain.make(pooled[own], form)
             for own, chain in zip(self._pooled, self.chains, strict=True)
         ]
+
+    def encode_texts(self, texts: Sequence[str], form: Form = "query") -> list[Any]:
+        """Codes of texts in the space of the images' codes, where the network has a text side.
+
+        Args:
+            texts: at least one.
+            form: as for `encode`.
+
+        Returns:
+            As of `encode`.
+
+        Raises:
+            UserError: the network has no text side, or the code is not the one that it shares
+                between texts and images.
+        """
+        network = self.network
+        if network.text is None:
+            raise UserError(
+                f"{network.name}: knows no texts; networks that do are CLIP and SigLIP, for "
+                "instance hf:openai/clip-vit-base-patch32 and hf:google/siglip-base-patch16-224"
+            )
+        shared = (network.kind.default_layer, "flatten")
+        if any(own != shared for own in self._pooled):
+            raise UserError(
+                f"{self.specs[0].name}: no code of texts; only {network.name}@{shared[0]} (and "
+                "transforms behind it) is one of images and texts"
+            )
+        with torch.inference_mode(), self.runtime.autocast():
+            values = torch.nn.functional.normalize(network.text(texts).float(), dim=1)
+        return [chain.make(values.cpu().numpy(), form) for chain in self.chains]
 
     def encode_images(
         self, images: ImageSet, folder: Path, names: Sequence[str] | None = None
@@ -148,6 +178,6 @@ class Encoder:
             outputs = self._tap((values - self._mean) / self._scale)
         codes = {}
         for layer, pooling in dict.fromkeys(self._pooled):
-            flat = pool(pooling, outputs[layer], layer)
+            flat = pool(pooling, outputs[layer], layer, self.network.kind.patches)
             codes[layer, pooling] = torch.nn.functional.normalize(flat, dim=1).cpu().numpy()
         return codes

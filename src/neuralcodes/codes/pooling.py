@@ -3,16 +3,19 @@
 | name | vector | source |
 | --- | --- | --- |
 | `flatten` | all values; what a layer without a map has anyway | |
+| `cls` | the class token, of a transformer that has one | Dosovitskiy et al. 2021 |
 | `mac` | each channel's maximum | Tolias et al. 2016 |
 | `spoc` | each channel's mean (its sum, but for the length) | Babenko & Lempitsky 2015 |
 | `gem`, `gemP` | each channel's generalised mean, p = 3 or P | Radenović et al. 2019 |
 | `crow` | sums weighted by place and by channel | Kalantidis et al. 2016 |
 | `rmac` | sum of the unit-length `mac` of regions at 3 scales | Tolias et al. 2016 |
 
-All but `flatten` want a map, N×C×H×W. A transformer's tokens, N×T×C, are one when they form a
-square grid behind at most 5 others (class token, registers), which are left out: 257 tokens are
-a class token and 16×16. `gem` and `crow` are made for maps behind a ReLU and take negative values
-for (nearly) 0. The results are not of unit length yet: the encoder sees to that.
+All but `flatten` and `cls` want a map, N×C×H×W. A transformer's tokens, N×T×C, are laid out as one:
+those in front that are not of the image (class token, registers) are left out, and the others form
+the network's grid of patches or, at a layer that has another number, a square. So `spoc` is the
+mean of the patch tokens, and 257 tokens are a class token and 16×16. `gem` and `crow` are made for
+maps behind a ReLU and take negative values for (nearly) 0. The results are not of unit length yet:
+the encoder sees to that.
 """
 
 from __future__ import annotations
@@ -27,26 +30,32 @@ from neuralcodes.common.errors import UserError
 _GEM_FLOOR = 1e-6  # the published code's; it keeps the root's gradient and 0 apart
 _LEVELS = 3  # of rmac
 _OVERLAP = 0.4  # of neighbouring regions of rmac along the longer side
-_SPECIAL = 5  # a transformer's tokens in front of those of the image, at most
+_SPECIAL = 16  # a transformer's tokens in front of those of the image, at most
+_SPECIAL_UNSEEN = 5  # where the network does not say what grid its patches form
 
 
-def pool(name: str, output: torch.Tensor, layer: str) -> torch.Tensor:
+def pool(
+    name: str, output: torch.Tensor, layer: str, patches: tuple[int, int] | None = None
+) -> torch.Tensor:
     """Pool a layer's output.
 
     Args:
         name: canonical.
         output: of the layer, any float type, N×…
         layer: its name, for the message.
+        patches: rows and columns of the network's image tokens, where it has any.
 
     Returns:
         float32 N×d, on the same device.
 
     Raises:
-        UserError: the layer has no map.
+        UserError: the layer has no map, or no class token.
     """
     if name == "flatten":
         return output.flatten(1).float()
-    maps = _as_map(name, output, layer).float()
+    if name == "cls":
+        return _class_token(output, layer, patches)
+    maps = _as_map(name, output, layer, patches).float()
     if name == "mac":
         return maps.amax((2, 3))
     if name == "spoc":
@@ -111,22 +120,46 @@ def _crow(maps: torch.Tensor) -> torch.Tensor:
     return (positive * places).sum((2, 3)) * channels
 
 
-def _as_map(name: str, output: torch.Tensor, layer: str) -> torch.Tensor:
+def _as_map(
+    name: str, output: torch.Tensor, layer: str, patches: tuple[int, int] | None
+) -> torch.Tensor:
     """N×C×H×W; the tokens of a transformer are laid out as they lie in the image."""
     if output.ndim == 4:
         return output
     if output.ndim == 3:
-        tokens = output.shape[1]
-        for special in range(min(_SPECIAL, tokens - 1) + 1):
-            side = math.isqrt(tokens - special)
-            if side * side == tokens - special:
-                columns = output[:, special:].transpose(1, 2)
-                return columns.reshape(*columns.shape[:2], side, side)
-        raise UserError(
-            f"pooling {name}: the {tokens} tokens of layer {layer!r} are no square grid; "
-            "use flatten"
-        )
+        grid = _grid(output.shape[1], patches)
+        if grid is None:
+            raise UserError(
+                f"pooling {name}: the {output.shape[1]} tokens of layer {layer!r} are no square "
+                "grid; use flatten"
+            )
+        special, rows, columns = grid
+        tokens = output[:, special:].transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], rows, columns)
     raise UserError(
         f"pooling {name}: layer {layer!r} gives {'×'.join(map(str, output.shape[1:]))} values, not "
         "a map; choose a convolutional layer (see `neuralcodes layers`) or leave the pooling out"
     )
+
+
+def _grid(tokens: int, patches: tuple[int, int] | None) -> tuple[int, int, int] | None:
+    """How many tokens stand in front, and the rows and columns of the others; None: no grid."""
+    if patches is not None:
+        rows, columns = patches
+        if 0 <= tokens - rows * columns <= _SPECIAL:
+            return tokens - rows * columns, rows, columns
+    for special in range(min(_SPECIAL_UNSEEN, tokens - 1) + 1):
+        side = math.isqrt(tokens - special)
+        if side * side == tokens - special:
+            return special, side, side
+    return None
+
+
+def _class_token(output: torch.Tensor, layer: str, patches: tuple[int, int] | None) -> torch.Tensor:
+    grid = _grid(output.shape[1], patches) if output.ndim == 3 else None
+    if grid is None or grid[0] == 0:
+        raise UserError(
+            f"pooling cls: layer {layer!r} gives {'×'.join(map(str, output.shape[1:]))} values "
+            "without a class token; use spoc or gem"
+        )
+    return output[:, 0].float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-POOLINGS = ("flatten", "mac", "spoc", "gem", "gemP", "crow", "rmac")
+POOLINGS = ("flatten", "cls", "mac", "spoc", "gem", "gemP", "crow", "rmac")
 
 _GEM = re.compile(r"gem([1-9]\d*(?:\.\d+)?)?")
 

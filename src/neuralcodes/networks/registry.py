@@ -16,6 +16,7 @@ from torch import nn
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.plugins import load_modules, load_plugins, place_of
+from neuralcodes.images.resizing import Resize
 
 Builder = Callable[[int], nn.Module]
 
@@ -33,6 +34,8 @@ class NetworkKind:
         default_layer: the alias or layer that is the network's code when none is named.
         input_size: height and width its input must have.
         mean, std: per-channel normalisation of pixels in [0, 1].
+        resize: how images of another shape become so; see `neuralcodes.images.resizing.Resize`.
+        patches: rows and columns of a transformer's image tokens.
     """
 
     name: str
@@ -42,6 +45,8 @@ class NetworkKind:
     input_size: tuple[int, int]
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    resize: Resize = "crop"
+    patches: tuple[int, int] | None = None
 
 
 _KINDS: dict[str, NetworkKind] = {}

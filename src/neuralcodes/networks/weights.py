@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -19,12 +20,46 @@ Tensors = Mapping[str, torch.Tensor]
 
 def weights_hash(state: Tensors) -> str:
     """sha256 over names, shapes, types and values, in the order of names; 32 hex digits."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = _plain(state[name])
+    return _hash(((name, state[name]) for name in sorted(state)), "")
+
+
+def files_hash(files: Sequence[Path], settings: str) -> str:
+    """The same over the tensors of safetensors files as they are stored, with one at a time in
+    memory, and over a text that says what else shapes the network.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    with ExitStack() as opened:
+        try:
+            handles = [opened.enter_context(safe_open(str(file), "pt")) for file in files]
+            place = {name: handle for handle in handles for name in handle.keys()}  # noqa: SIM118
+            return _hash(((name, place[name].get_tensor(name)) for name in sorted(place)), settings)
+        except (SafetensorError, OSError) as error:
+            names = ", ".join(str(file) for file in files)
+            raise UserError(f"{names}: not a whole safetensors file ({error})") from None
+
+
+def _hash(tensors: Iterable[tuple[str, torch.Tensor]], settings: str) -> str:
+    digest = hashlib.sha256(settings.encode())
+    for name, value in tensors:
+        tensor = _plain(value)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
+
+
+def halved(state: Tensors) -> dict[str, torch.Tensor]:
+    """The tensors with floating-point ones in half precision (float16).
+
+    Raises:
+        UserError: a value is too large for it.
+    """
+    half = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    for name, tensor in half.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"half precision: {name} holds values above 65,504; save it whole")
+    return half
 
 
 def save_tensors(path: Path, state: Tensors, about: dict[str, str] | None = None) -> None:
@@ -65,7 +100,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(network: nn.Module, path: Path, what: str) -> None:
-    """Load weights into `network` in place.
+    """Load weights into `network` in place, in its own precision.
 
     Args:
         what: the network's name, for the message.
