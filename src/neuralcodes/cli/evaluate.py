@@ -60,16 +60,17 @@ def evaluate(
     from neuralcodes.evaluation.judging import evaluate_codes
     from neuralcodes.evaluation.protocols.registry import get_protocol
     from neuralcodes.evaluation.stored import save_evaluation
+    from neuralcodes.experiments.runfolder import codes_path
     from neuralcodes.ranking.steps import parse_steps
 
     known = get_protocol(protocol)
     steps = list(parse_steps(rerank).values()) if rerank else []
-    codes = load_codes(_codes_path(target))
+    codes = load_codes(codes_path(target))
     evaluation = evaluate_codes(
         known.open(gnd, codes.keys),
         codes,
-        load_codes(_codes_path(queries)) if queries else None,
-        [load_codes(_codes_path(path)) for path in distractors or ()],
+        load_codes(codes_path(queries)) if queries else None,
+        [load_codes(codes_path(path)) for path in distractors or ()],
         steps,
     )
     if out:
@@ -78,19 +79,6 @@ def evaluate(
         typer.echo(json.dumps(evaluation.to_json(), indent=2))
     else:
         _show(evaluation)
-
-
-def _codes_path(target: Path) -> Path:
-    """Where codes lie that are given as a path or as RUN@LAYER."""
-    if target.is_dir():
-        raise UserError(f"{target}: a folder; give codes, for instance {target}@L6 of a run")
-    if "@" not in target.name or target.with_name(target.name + ".json").is_file():
-        return target
-    from neuralcodes.codes.spec import parse_code
-    from neuralcodes.experiments.runfolder import RunFolder
-
-    request = parse_code(str(target))
-    return RunFolder(Path(request.network)).codes / (request.layer or "")
 
 
 def _evaluate_run(run: Path, data: Path | None, device: str, precision: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neuralcodes.codes.spec import parse_code
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json
 from neuralcodes.networks.opened import WEIGHTS_FILE
@@ -66,6 +67,10 @@ class RunFolder:
         """What the codes of a layer reached."""
         return self.path / "retrieval" / f"{layer}.json"
 
+    def before(self, layer: str) -> Path:
+        """What the codes of a layer reached with the weights that the run started with."""
+        return self.path / "before" / f"{layer}.json"
+
     def read_config(self) -> dict[str, Any]:
         """The configuration.
 
@@ -95,6 +100,20 @@ class RunFolder:
                 )
             _require_same(self.path, self.read_config(), config)
         write_json(self.config_file, config)
+
+
+def codes_path(target: Path) -> Path:
+    """Where codes lie that are given as a path or as RUN@LAYER.
+
+    Raises:
+        UserError: a folder, which may hold several.
+    """
+    if target.is_dir():
+        raise UserError(f"{target}: a folder; give codes, for instance {target}@L6 of a run")
+    if "@" not in target.name or target.with_name(target.name + ".json").is_file():
+        return target
+    request = parse_code(str(target))
+    return RunFolder(Path(request.network)).codes / (request.layer or "")
 
 
 def _require_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
