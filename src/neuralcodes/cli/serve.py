@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,15 @@ def serve(
         ),
     ] = "",
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of a run or a choice whose plots the quality page shows too; as often as "
+            "needed.",
+        ),
+    ] = None,
     code: collections.Code = None,
     device: options.Device = "auto",
 ) -> None:
@@ -43,7 +53,7 @@ def serve(
     from neuralcodes.collection.collection import Collection
     from neuralcodes.serve.settings import Settings
 
-    settings = Settings(host=host, port=port, token=token)
+    settings = Settings(host=host, port=port, token=token, reports=tuple(report or ()))
     settings.check()
 
     def begun(address: str) -> None:

@@ -94,8 +94,67 @@ def kept_image(store: Store, name: str) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
+def image_state(store: Store) -> tuple[float, ...]:
+    """Another value when images came, left or changed."""
+    sql = "SELECT count(*), total(id), total(code) FROM images WHERE code IS NOT NULL"
+    (state,) = store.query(sql)
+    return tuple(state)
+
+
 def count_label(store: Store, label: str) -> int:
     """Images with a code that lie in a folder of this name."""
     sql = "SELECT count(*) FROM images WHERE label = ? AND code IS NOT NULL"
     ((count,),) = store.query(sql, (label,))
     return int(count)
+
+
+ORDERS = {
+    # a fixed order in which neighbours have nothing in common: a sample of all folders first
+    "mixed": "(images.id * 48271) % 65521, images.id",
+    "path": "images.path, images.id",
+    "newest": "images.date DESC, images.id",
+}
+
+
+def count_images(store: Store, filter: str | None = None) -> int:
+    """Images with a code that a filter lets through.
+
+    Raises:
+        UserError: the filter is none.
+    """
+    if filter is None:
+        sql, values = "SELECT count(*) FROM images WHERE code IS NOT NULL", ()
+    else:
+        condition = parse_filter(filter, own_columns(store))
+        sql = f"SELECT count(*) FROM {TABLES} WHERE images.code IS NOT NULL AND {condition.sql}"
+        values = condition.values
+    ((count,),) = store.query(sql, values)
+    return int(count)
+
+
+def images_in_order(
+    store: Store, order: str, start: int, count: int, filter: str | None = None
+) -> list[ImageRecord]:
+    """Some of the images with a code that a filter lets through.
+
+    Args:
+        order: one of `ORDERS`.
+        start: so many are passed over.
+        count: at most.
+
+    Raises:
+        UserError: the filter is none.
+    """
+    where, values = "images.code IS NOT NULL", []
+    if filter is not None:
+        condition = parse_filter(filter, own_columns(store))
+        where, values = f"{where} AND {condition.sql}", [*condition.values]
+    sql = f"SELECT images.id FROM {TABLES} WHERE {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
+    ids = [row[0] for row in store.query(sql, (*values, count, start))]
+    found = {
+        image.id: image
+        for at in range(0, len(ids), 900)
+        for part in (ids[at : at + 900],)
+        for image in select(store, f"images.id IN ({', '.join('?' * len(part))})", part)
+    }
+    return [found[number] for number in ids if number in found]

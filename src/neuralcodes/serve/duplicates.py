@@ -5,20 +5,36 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
 
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.duplicates import DuplicateGroup, Duplicates
+from neuralcodes.collection.lookup import image_state
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.common.errors import UserError
 from neuralcodes.serve import models
 from neuralcodes.serve.adding import Adder
-from neuralcodes.serve.choices import Choices, group_key
+from neuralcodes.serve.choices import Choices, Decision, group_key
 from neuralcodes.serve.errors import ConflictError, NotFoundError, RefusedError
 from neuralcodes.serve.finding import image_model
 from neuralcodes.serve.jobs import ENDED, Job, Jobs
 
 LARGEST = 40  # images in a group of which all pairs can be called different
+
+
+@dataclass(frozen=True)
+class Place:
+    """A group's number from 1, how many there are, and the keys of its neighbours.
+
+    `undecided`: the next without a decision, from the first again after the last.
+    """
+
+    number: int
+    total: int
+    previous: str | None
+    next: str | None
+    undecided: str | None
 
 
 class DuplicateFinder:
@@ -38,7 +54,7 @@ class DuplicateFinder:
         self._lock = threading.Lock()
         self._found: Duplicates | None = None
         self._groups: dict[str, DuplicateGroup] = {}
-        self._version = -1
+        self._state: tuple[float, ...] = ()
         self._job: Job | None = None
 
     def find(self, recalibrate: bool = False) -> Job:
@@ -48,29 +64,29 @@ class DuplicateFinder:
         return job
 
     def _find(self, recalibrate: bool) -> dict[str, int]:
-        version = self._collection.store.version()
         known = self._collection.info().calibration
         if known is None or recalibrate:
             known = self._adder.patiently(self._collection.calibrate)
+        state = image_state(self._collection.store)
         found = self._collection.duplicates(float(known["threshold"]))
         groups = {_key(group): group for group in found.groups}
         with self._lock:
             self._found = Duplicates(found.groups, found.threshold, known)
-            self._groups, self._version = groups, version
+            self._groups, self._state = groups, state
         exact = sum(group.kind == "exact" for group in found.groups)
         return {"exact": exact, "near": len(found) - exact}
 
     def page(self, page: int, k: int, undecided: bool) -> models.DuplicateGroups:
         """Some groups; images that have left since are not among them."""
         with self._lock:
-            found, groups, version = self._found, self._groups, self._version
+            found, groups, state = self._found, self._groups, self._state
         job = self._job
         running = job is not None and job.state not in ENDED
         if found is None:
             return models.DuplicateGroups(
                 state="running" if running else "absent", job=job.number if job else None
             )
-        stale = version != self._collection.store.version()
+        stale = state != image_state(self._collection.store)
         wanted = [
             key for key in groups if not undecided or self._choices.get(key) is None
         ]  # fmt: skip
@@ -120,6 +136,43 @@ class DuplicateFinder:
             self._adder.write("different", lambda: self._mark(images, False))
         self._choices.set(choice.key, choice.choice, images, keep)
         return self._model(choice.key, group)
+
+    def take_back(self, key: str) -> None:
+        """Forget a decision, also of a group that is not found any more because of it."""
+        decision = self._choices.get(key)
+        if decision is None:
+            return
+        if decision.choice == "different":
+            there = [n for n in decision.images if self._image(n) is not None]
+            self._adder.write("different", lambda: self._mark(there, False))
+        self._choices.set(key, None, [], [])
+
+    def decided(self) -> list[tuple[str, Decision, list[models.Image]]]:
+        """Every decision, the newest first: the group's key and those of its images still there."""
+        found = sorted(self._choices.all().items(), key=lambda item: -item[1].at)
+        return [
+            (key, one, [image_model(image) for image in map(self._image, one.images) if image])
+            for key, one in found
+        ]
+
+    def place(self, key: str) -> Place:
+        """Where a group stands among the others.
+
+        Raises:
+            NotFoundError: there is none of that key now.
+        """
+        self._group(key)
+        with self._lock:
+            keys = list(self._groups)
+        at = keys.index(key)
+        open_ = [other for other in (*keys[at + 1 :], *keys[:at]) if not self._choices.get(other)]
+        return Place(
+            at + 1,
+            len(keys),
+            keys[at - 1] if at else None,
+            keys[at + 1] if at + 1 < len(keys) else None,
+            open_[0] if open_ else None,
+        )
 
     def export(self) -> Iterator[str]:
         """JSON lines: each file that may go, and why it may."""

@@ -39,6 +39,7 @@ class Settings:
         most: results that can be reached, over all pages.
         page: results a page, at most.
         cache: folder of thumbnails and uploads.
+        reports: folders of runs and choices whose plots the quality page shows.
         thumbnail_bytes, upload_cache_bytes: room that these take.
         shutdown_seconds: how long requests may go on after the signal to stop.
     """
@@ -64,6 +65,7 @@ class Settings:
     most: int = 10_000
     page: int = 1000
     cache: Path = field(default_factory=lambda: cache_root() / "serve")
+    reports: tuple[Path, ...] = ()
     thumbnail_bytes: int = 2048 * MB
     upload_cache_bytes: int = 512 * MB
     shutdown_seconds: int = 30
