@@ -417,6 +417,12 @@ class Collection:
         with self._writing() as writer:
             mark_different(writer, *records)
 
+    def maybe_duplicates(self, one: Any, other: Any) -> None:
+        """Take `not_duplicates` back."""
+        records = [self._record(given) for given in (one, other)]
+        with self._writing() as writer:
+            mark_different(writer, *records, different=False)
+
     def _record(self, given: Any) -> ImageRecord:
         query = self._asking.look(given)
         if query.image is None:
@@ -482,12 +488,6 @@ class Collection:
         return describing.codes(self._store, ids)
 
     def info(self) -> Info:
-    def maybe_duplicates(self, one: Any, other: Any) -> None:
-        """Take `not_duplicates` back."""
-        records = [self._record(given) for given in (one, other)]
-        with self._writing() as writer:
-            mark_different(writer, *records, different=False)
-
         """How many images, how much room, which index at which recall."""
         return describing.info(self._store)
 
