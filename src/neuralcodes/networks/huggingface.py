@@ -25,6 +25,7 @@ from neuralcodes.networks.pretrained import (
     check_preprocessing,
     find_files,
     load_library,
+    loading,
     not_buildable,
     safetensors_of,
     trial,
@@ -138,7 +139,7 @@ def _settings(found: Found) -> str:
 
 
 def _load(library: Any, found: Found) -> nn.Module:
-    try:
+    with loading(found.name, "transformers"):
         model, told = library.AutoModel.from_pretrained(
             found.folder,
             use_safetensors=True,
@@ -146,11 +147,6 @@ def _load(library: Any, found: Found) -> nn.Module:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except Exception as error:  # whatever a file from elsewhere may lead the library into
-        raise UserError(
-            f"{found.name}: transformers cannot load it ({type(error).__name__}: "
-            f"{str(error).strip().splitlines()[0] if str(error).strip() else ''})"
-        ) from error
     absent = sorted(told["missing_keys"])
     if absent and all(key.startswith("pooler.") for key in absent):
         model.pooler = None  # it would be of random numbers

@@ -32,6 +32,11 @@ class PretrainedName:
     revision: str | None
 
     @property
+    def written(self) -> str:
+        """As people write it."""
+        return f"{self.source}:{self.place}" + (f"#{self.revision}" if self.revision else "")
+
+    @property
     def folder(self) -> Path | None:
         """The local folder, if it is one."""
         if self.place.startswith((".", "~")) or Path(self.place).is_absolute():

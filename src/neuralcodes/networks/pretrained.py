@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,18 @@ class Pretrained(nn.Module):
             own = name.removeprefix(base) if name != prefix else ""
             own = "" if own == "model" else own.removeprefix("model.")
             yield (base + own if own else prefix), module
+
+
+@contextmanager
+def loading(name: str, library: str) -> Iterator[None]:
+    """Whatever a file from elsewhere leads the library into is an error that names the network."""
+    try:
+        yield
+    except Exception as error:
+        reason = f"{error}".strip().splitlines() or [""]
+        raise UserError(
+            f"{name}: {library} cannot load it ({type(error).__name__}: {reason[0]})"
+        ) from error
 
 
 def not_buildable(name: str) -> Callable[[int], nn.Module]:
