@@ -25,8 +25,10 @@ from neuralcodes.images.imageset import ClassName, ImageSet
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.training.batches import Batches
-from neuralcodes.training.loop import _train_once as train_once
-from neuralcodes.training.loop import make_optimizer
+from neuralcodes.training.layers import Learning
+from neuralcodes.training.loop import Trainee, train_once
+from neuralcodes.training.objective import Classes
+from neuralcodes.training.optimizer import make_optimizer
 from neuralcodes.training.recipe import Recipe
 
 CLASSES = 190
@@ -66,7 +68,9 @@ def main(count: int, rounds: int) -> None:
     def ours() -> None:
         network = runtime.place(kind.build(CLASSES))
         batches = Batches(images, kind, runtime)
-        train_once(network, network, make_optimizer(network, Recipe()), batches, Recipe(), 1)
+        recipe = Recipe()
+        trainee = Trainee(network, make_optimizer(network, recipe), None, Learning((), {}))
+        train_once(trainee, Classes(network, recipe, runtime), batches, recipe, 1)
 
     data = TensorDataset(torch.from_numpy(pixels), torch.from_numpy(labels))
     loader = DataLoader(data, batch_size=100, shuffle=True)

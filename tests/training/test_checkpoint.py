@@ -21,7 +21,7 @@ from neuralcodes.training.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
 )
-from neuralcodes.training.loop import make_optimizer
+from neuralcodes.training.optimizer import make_optimizer
 from neuralcodes.training.recipe import Recipe
 
 BEST: dict[str, Any] = {"max_epochs": 4, "keep": "best", "astray": True}

@@ -16,7 +16,8 @@ from torch import nn
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.training.history import Epoch, best_epoch
-from neuralcodes.training.loop import make_optimizer, stop_reason
+from neuralcodes.training.loop import stop_reason
+from neuralcodes.training.optimizer import make_optimizer
 from neuralcodes.training.recipe import Recipe
 
 

@@ -61,7 +61,9 @@ class Batches:
         return self._normalise(self._read(rows))
 
     def labels(self) -> torch.Tensor:
-        """All labels, int64 n, on the device."""
+        """All labels, int64 n, on the device; of images without classes their row numbers."""
+        if self.images.labels is None:
+            return torch.arange(len(self), device=self.runtime.device)
         return torch.from_numpy(self.images.label_array()).to(self.runtime.device)
 
     def stream(self, order: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

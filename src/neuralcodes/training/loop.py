@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
@@ -20,7 +20,6 @@ from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import NetworkKind
 from neuralcodes.networks.runtime import Runtime
 from neuralcodes.networks.weights import load_weights
-from neuralcodes.training.augmentation import augment
 from neuralcodes.training.averaging import Average
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.checkpoint import (
@@ -32,8 +31,11 @@ from neuralcodes.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from neuralcodes.training.classification import ClassifierScore, Tally, evaluate_classifier
+from neuralcodes.training.classification import ClassifierScore, Tally
 from neuralcodes.training.history import Epoch, History, best_epoch, epochs_since_best
+from neuralcodes.training.layers import Learning, prepare_layers, take_weights
+from neuralcodes.training.objective import Classes, Objective, Views
+from neuralcodes.training.optimizer import make_optimizer, set_rate
 from neuralcodes.training.recipe import Recipe
 
 SHOW_EVERY = 1.0  # seconds between two looks at the loss
@@ -50,12 +52,13 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class _Trainee:
+class Trainee:
     """A network in training and what goes with it."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     average: Average | None
+    learning: Learning
 
     @property
     def judged(self) -> nn.Module:
@@ -64,6 +67,7 @@ class _Trainee:
 
     @property
     def averaged(self) -> nn.Module | None:
+        """The network with the averaged weights, if the recipe keeps one."""
         return None if self.average is None else self.average.network
 
 
@@ -80,14 +84,16 @@ def train(
     start: OpenNetwork | None = None,
     after_epoch: Callable[[History], None] = lambda history: None,
 ) -> Trained:
-    """Train `kind` on `train_images`, watching `val_images`.
+    """Train `kind` on `train_images`, watching `val_images`: their classes, or where the recipe's
+    objective is views, the images alone.
 
     Every random draw of an epoch comes from the seed and the epoch's number, so that a run that
     was killed and resumed gives the weights of an unbroken one: to the bit on the same kind of
     processor with the same number of threads.
 
     Args:
-        classes: how many classes to tell apart; labels are below it.
+        classes: how many classes to tell apart; labels are below it. Without labels it only gives
+            the classifier its size.
         checkpoints: folder for one checkpoint an epoch.
         resume: go on from the newest checkpoint there, if there is one. The most epochs and the
             patience may differ from the start's, everything else in the recipe must not; nor
@@ -99,20 +105,21 @@ def train(
 
     Raises:
         UserError: checkpoints are there and `resume` is off, or they are damaged or of another
-            run; another run is writing there; the disk is full; there are no images; the loss is
-            no longer a number.
+            run; another run is writing there; the disk is full; there are no images; a layer to
+            freeze that is not there; the loss is no longer a number.
         ValueError: the images' size or labels do not fit the network.
     """
     for images in (train_images, val_images):
-        _check_images(images, kind, classes)
+        _check_images(images, kind, classes, recipe)
     _seed(recipe.seed, 0)
     network = kind.build(classes)
     if start is not None:
         take_weights(network, start)
     network = runtime.place(network)
-    optimizer = make_optimizer(network, recipe)
+    learning = prepare_layers(network, kind, recipe.freeze, recipe.layer_decay)
+    optimizer = make_optimizer(network, recipe, learning.scales)
     average = Average(network, recipe.average) if recipe.average else None
-    trainee = _Trainee(network, optimizer, average)
+    trainee = Trainee(network, optimizer, average, learning)
     config = _configuration(kind, classes, train_images, val_images, recipe, runtime)
     if start is not None:
         config["start"] = start.weights
@@ -129,11 +136,11 @@ def train(
             after_epoch(history)
         if not stop_reason(history, recipe):
             check_checkpoint_room(checkpoints, optimizer, keep_best)
-            forward = runtime.training_forward(network)
+            objective = _objective(network, kind, recipe, runtime)
             batches = Batches(train_images, kind, runtime), Batches(val_images, kind, runtime)
         while not (reason := stop_reason(history, recipe)):
             number = len(history) + 1
-            epoch = _run_epoch(trainee, forward, *batches, recipe, number)
+            epoch = _run_epoch(trainee, objective, *batches, recipe, number)
             history = [*history, epoch]
             save_checkpoint(
                 checkpoints, network, optimizer, history, config, keep_best, trainee.averaged
@@ -144,21 +151,6 @@ def train(
             file = "weights.safetensors" if average is None else AVERAGE
             load_weights(trainee.judged, checkpoint_of(checkpoints, kept) / file, kind.name)
     return Trained(trainee.judged.eval(), history, kept, reason)
-
-
-def take_weights(network: nn.Module, start: OpenNetwork) -> list[str]:
-    """Copy the weights of `start` into `network` and give the names of those that do not fit.
-
-    Raises:
-        UserError: none fits.
-    """
-    own = network.state_dict()
-    given = start.module.state_dict()
-    fit = {n: v for n, v in given.items() if n in own and own[n].shape == v.shape}
-    if not fit:
-        raise UserError(f"--from {start.name}: no layer of it fits this network")
-    network.load_state_dict(fit, strict=False)
-    return [name for name in own if name not in fit]
 
 
 def _configuration(
@@ -182,15 +174,31 @@ def _configuration(
     }
 
 
-def _check_images(images: ImageSet, kind: NetworkKind, classes: int) -> None:
+def _check_images(images: ImageSet, kind: NetworkKind, classes: int, recipe: Recipe) -> None:
     if not len(images):
         raise UserError(f"{images.source}: no images to train on or to validate with")
     if images.size != kind.input_size:
         raise ValueError(f"{images.source}: images of {images.size}, not {kind.input_size}")
+    if recipe.objective == "views":
+        return
     labels = images.label_array()
     # on a GPU a label out of range would end the whole process
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"{images.source}: labels up to {labels.max()}, but {classes} classes")
+
+
+def _objective(
+    network: nn.Module, kind: NetworkKind, recipe: Recipe, runtime: Runtime
+) -> Objective:
+    if recipe.batch_size == 1 and _learns_statistics(network.train()):
+        raise UserError("--batch-size 1: batch normalisation needs at least 2 images a step")
+    if recipe.objective == "views":
+        return Views(network, kind, recipe, runtime)
+    return Classes(runtime.training_forward(network), recipe, runtime)
+
+
+def _learns_statistics(network: nn.Module) -> bool:
+    return any(isinstance(part, _BatchNorm) and part.training for part in network.modules())
 
 
 def stop_reason(history: History, recipe: Recipe) -> str:
@@ -205,44 +213,18 @@ def stop_reason(history: History, recipe: Recipe) -> str:
     return ""
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """As the recipe says; fused, so that a step of Adam passes over its 1.5 GB of state once."""
-    if recipe.optimizer == "sgd":
-        # biases, and the gains of normalisation, are not pulled to zero
-        rich = [p for p in network.parameters() if p.ndim > 1]
-        plain = [p for p in network.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": rich, "weight_decay": recipe.weight_decay},
-            {"params": plain},
-        ]
-        return torch.optim.SGD(
-            groups,
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            fused=True,
-        )
-    return torch.optim.Adam(
-        network.parameters(),
-        lr=recipe.learning_rate,
-        eps=recipe.epsilon,
-        amsgrad=recipe.amsgrad,
-        fused=True,
-    )
-
-
 def _run_epoch(
-    trainee: _Trainee,
-    forward: Callable[[torch.Tensor], torch.Tensor],
+    trainee: Trainee,
+    objective: Objective,
     train_batches: Batches,
     val_batches: Batches,
     recipe: Recipe,
     number: int,
 ) -> Epoch:
     start = time.perf_counter()
-    score = _train_once(trainee, forward, train_batches, recipe, number)
+    score = train_once(trainee, objective, train_batches, recipe, number)
     trained = time.perf_counter()
-    val = evaluate_classifier(trainee.judged, val_batches)
+    val = objective.evaluate(trainee.judged, val_batches)
     _check_number(val, number)
     return Epoch(
         epoch=number,
@@ -257,9 +239,9 @@ def _run_epoch(
     )
 
 
-def _train_once(
-    trainee: _Trainee,
-    forward: Callable[[torch.Tensor], torch.Tensor],
+def train_once(
+    trainee: Trainee,
+    objective: Objective,
     batches: Batches,
     recipe: Recipe,
     number: int,
@@ -269,20 +251,26 @@ def _train_once(
     order = torch.randperm(len(batches), generator=draw)
     optimizer, average = trainee.optimizer, trainee.average
     tally = Tally(batches.runtime.device)
-    steps = math.ceil(len(batches) / recipe.batch_size)
-    trainee.network.train()
+    trainee.learning.start_epoch(trainee.network)
+    if (
+        len(order) % recipe.batch_size == 1
+        and len(order) > 1
+        and _learns_statistics(trainee.network)
+    ):
+        order = order[:-1]  # one image has no statistics
+    steps = math.ceil(len(order) / recipe.batch_size)
     shown = time.perf_counter()
     with progress(len(batches), f"epoch {number}") as bar:
         for index, (pixels, wanted) in enumerate(batches.stream(order, recipe.batch_size)):
             step = (number - 1) * steps + index
-            _set_rate(optimizer, recipe.rate_at(step / steps))
+            set_rate(optimizer, recipe.rate_at(step / steps))
             optimizer.zero_grad(set_to_none=True)
-            loss, logits = _forward(forward, batches, pixels, wanted, recipe, draw)
-            loss.backward()
+            found = objective.step(pixels, wanted, draw)
+            found.loss.backward()
             optimizer.step()
             if average is not None:
                 average.update(trainee.network, step)
-            tally.add(loss, logits, wanted)
+            tally.add(found.loss, found.logits, found.wanted)
             bar.update(len(wanted))
             # reading the tally waits for a GPU's queue to run empty, so not at every step
             if time.perf_counter() - shown > SHOW_EVERY:
@@ -291,37 +279,6 @@ def _train_once(
     score = tally.score()
     _check_number(score, number)
     return score
-
-
-def _forward(
-    forward: Callable[[torch.Tensor], torch.Tensor],
-    batches: Batches,
-    pixels: torch.Tensor,
-    wanted: torch.Tensor,
-    recipe: Recipe,
-    draw: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and logits of a batch, or of views of it."""
-
-    def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-
-    if recipe.augmentation is None:
-        with batches.runtime.autocast():
-            logits = forward(pixels).float()
-        return loss_of(logits, wanted), logits
-    views = augment(pixels, wanted, recipe.augmentation, draw)
-    with batches.runtime.autocast():
-        logits = forward(views.pixels).float()
-    loss = loss_of(logits, views.labels)
-    if views.share < 1:
-        loss = views.share * loss + (1 - views.share) * loss_of(logits, views.others)
-    return loss, logits
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def _show(bar: Any, score: ClassifierScore, number: int) -> None:

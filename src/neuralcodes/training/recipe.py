@@ -34,6 +34,12 @@ class Recipe:
         average: decay a step of a running average of the weights, which is what is validated and
             kept; 0 keeps the weights themselves.
         augmentation: random views of the training images; None shows them as they are.
+        freeze: everything up to and including this layer keeps its weights; "" for none.
+        layer_decay: the rate falls by this factor a block, from the classifier to the input; see
+            `neuralcodes.training.layers.prepare_layers`.
+        objective: learn the "classes" of images, or which "views" are of one image; see
+            `neuralcodes.training.objective`.
+        temperature: that the cosines between views are divided by; of "views".
     """
 
     learning_rate: float = 1e-4
@@ -52,6 +58,10 @@ class Recipe:
     label_smoothing: float = 0.0
     average: float = 0.0
     augmentation: Augmentation | None = None
+    freeze: str = ""
+    layer_decay: float = 1.0
+    objective: Literal["classes", "views"] = "classes"
+    temperature: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
@@ -76,6 +86,21 @@ class Recipe:
         for name in ("weight_decay", "warmup_epochs", "decay_epochs"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} {getattr(self, name)}: must be 0 or above")
+        if not 0 < self.layer_decay <= 1:
+            raise UserError(f"--layer-decay {self.layer_decay}: must be above 0 and at most 1")
+        self._check_objective()
+
+    def _check_objective(self) -> None:
+        if self.objective not in ("classes", "views"):
+            raise UserError(f"objective {self.objective}: choose classes or views")
+        if self.objective == "classes":
+            return
+        if self.augmentation is None or self.augmentation.cutmix:
+            raise UserError("objective views: give an augmentation, and one without cutmix")
+        if not 0 < self.temperature < math.inf:
+            raise UserError(f"temperature {self.temperature}: must be above 0")
+        if self.batch_size < 2:
+            raise UserError(f"--batch-size {self.batch_size}: views need others; give at least 2")
 
     def rate_at(self, epochs: float) -> float:
         """The learning rate after so many epochs (a fraction within one)."""
@@ -98,17 +123,3 @@ class Recipe:
 FOUNDING = (
     "learning_rate", "amsgrad", "epsilon", "batch_size", "max_epochs", "patience", "keep", "seed",
 )  # fmt: skip
-
-
-def modern(**changes: Any) -> Recipe:
-    """The recipe of our own network, `compact`; the reasons are in results/EXPERIMENTS.md.
-
-    With `decay_epochs=0` the rate stays up, so that a run can go on for as long as there is time;
-    what ships is a last part from its weights, in which the rate falls to zero.
-    """
-    chosen: dict[str, Any] = {
-        "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
-        "batch_size": 128, "max_epochs": 100, "patience": 1000, "warmup_epochs": 1.0,
-        "label_smoothing": 0.1, "average": 0.999, "augmentation": Augmentation(),
-    }  # fmt: skip
-    return Recipe(**{**chosen, **changes})

@@ -1,0 +1,159 @@
+"""What a network learns from: the classes of images, or which views are of one image.
+
+Each gives, for a batch, a loss with the scores and the right answers behind it, so that one loop
+and one tally serve both. For views the answer is which of all the other views in the batch shows
+the same image; "accuracy" is how often that view is the nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from neuralcodes.networks.registry import NetworkKind
+from neuralcodes.networks.runtime import Runtime, evaluating
+from neuralcodes.networks.taps import Tap, resolve_layer
+from neuralcodes.training.augmentation import Augmentation, augment
+from neuralcodes.training.batches import Batches
+from neuralcodes.training.classification import (
+    EVALUATION_BATCH,
+    ClassifierScore,
+    Tally,
+    evaluate_classifier,
+)
+from neuralcodes.training.recipe import Recipe
+
+VALIDATION_SEED = 20_090_612  # of the views that are validated with, in every epoch the same
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a batch: loss (a scalar), scores float k×c, and the right column of each row, int64 k."""
+
+    loss: torch.Tensor
+    logits: torch.Tensor
+    wanted: torch.Tensor
+
+
+class Objective(Protocol):
+    """What is learned."""
+
+    def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
+        """Loss of a training batch.
+
+        Args:
+            pixels: float32 k×3×H×W, normalised.
+            labels: int64 k.
+            draw: for the views, on the CPU.
+        """
+
+    def evaluate(self, network: nn.Module, batches: Batches) -> ClassifierScore:
+        """Score a network on images that it does not learn from."""
+
+
+class Classes:
+    """Cross-entropy of the classes, of the images or of random views of them.
+
+    Args:
+        forward: images → logits.
+        recipe, runtime: of the training.
+    """
+
+    def __init__(
+        self, forward: Callable[[torch.Tensor], torch.Tensor], recipe: Recipe, runtime: Runtime
+    ) -> None:
+        self._forward = forward
+        self._recipe = recipe
+        self._runtime = runtime
+
+    def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
+        """Loss of a training batch; see `Objective`."""
+        how = self._recipe.augmentation
+        if how is None:
+            logits = self._logits(pixels)
+            return Outcome(self._loss(logits, labels), logits, labels)
+        views = augment(pixels, labels, how, draw)
+        logits = self._logits(views.pixels)
+        loss = self._loss(logits, views.labels)
+        if views.share < 1:
+            loss = views.share * loss + (1 - views.share) * self._loss(logits, views.others)
+        return Outcome(loss, logits, labels)
+
+    def evaluate(self, network: nn.Module, batches: Batches) -> ClassifierScore:
+        """As a classifier of the images as they are."""
+        return evaluate_classifier(network, batches)
+
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        with self._runtime.autocast():
+            return self._forward(pixels).float()
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+
+
+class Views:
+    """Two views of each image find one another among all of the batch, by the network's code.
+
+    The loss is NT-Xent (SimCLR, Chen et al., ICML 2020, equation 1), here on the code itself:
+    no further layers stand between the loss and what is searched by. No label is looked at.
+
+    Args:
+        network: that learns. It runs up to its code, and is never compiled.
+        kind: of it; the code is its default layer.
+        recipe, runtime: of the training.
+    """
+
+    def __init__(
+        self, network: nn.Module, kind: NetworkKind, recipe: Recipe, runtime: Runtime
+    ) -> None:
+        assert recipe.augmentation is not None  # a recipe without views is refused
+        self._how: Augmentation = recipe.augmentation
+        self._temperature = recipe.temperature
+        self._layer = resolve_layer(network, kind.default_layer, kind.layers)
+        self._tap = Tap(network, [self._layer])
+        self._runtime = runtime
+
+    def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
+        """Loss of a training batch; see `Objective`. The scores are 2k×2k."""
+        return self._outcome(self._tap, pixels, labels, draw)
+
+    def evaluate(self, network: nn.Module, batches: Batches) -> ClassifierScore:
+        """On views that are the same at every call."""
+        draw = torch.Generator().manual_seed(VALIDATION_SEED)
+        tap = Tap(network, [self._layer])
+        tally = Tally(self._runtime.device)
+        with evaluating(network):
+            for pixels, labels in batches.stream(torch.arange(len(batches)), EVALUATION_BATCH):
+                found = self._outcome(tap, pixels, labels, draw)
+                tally.add(found.loss, found.logits, found.wanted)
+        return tally.score()
+
+    def _outcome(
+        self, tap: Tap, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator
+    ) -> Outcome:
+        views = torch.cat([augment(pixels, labels, self._how, draw).pixels for _ in range(2)])
+        with self._runtime.autocast():
+            codes = tap(views)[self._layer]
+        logits, wanted = view_scores(codes.float().flatten(1), self._temperature)
+        return Outcome(F.cross_entropy(logits, wanted), logits, wanted)
+
+
+def view_scores(codes: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines over a temperature between all views, and where each view's partner stands.
+
+    Args:
+        codes: float 2k×d: the first views of k images, then their second views.
+
+    Returns:
+        float 2k×2k with −∞ for a view and itself, and int64 2k.
+    """
+    unit = F.normalize(codes)
+    count = len(unit)
+    itself = torch.eye(count, dtype=torch.bool, device=unit.device)
+    scores = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    return scores, torch.arange(count, device=unit.device).roll(count // 2)
