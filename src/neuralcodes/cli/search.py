@@ -1,4 +1,4 @@
-"""`neuralcodes search`: the images nearest to a picture."""
+"""`neuralcodes search`: the images nearest to a picture or to words."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ from neuralcodes.cli import collections, options
 def search(
     collection: collections.Where,
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="IMAGE...",
+            metavar="[IMAGE...]",
             help="Files, file: addresses, ARCHIVE/NAME, or id:N of the collection. Several are "
             "searched by together.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Words to search by, alone or with pictures, where the collection's network has a "
+            "text side (CLIP, SigLIP); repeatable."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
     crop: Annotated[
         str | None, typer.Option(help="X,Y,W,H: search by this part of the picture, in pixels.")
@@ -38,13 +46,14 @@ def search(
         str, typer.Option(help="In the terminal: auto, kitty, iterm, sixel or no.")
     ] = "auto",
 ) -> None:
-    """Find the images of a collection that are nearest to one or several pictures."""
+    """Find the images of a collection that are nearest to one or several pictures or to words."""
     from neuralcodes.collection.collection import Collection
 
     with Collection.open(collection, code=code, device=device) as opened:
         results = opened.search(
-            images,
+            images or (),
             k,
+            text=text or (),
             crop=collections.parse_crop(crop),
             exclude=exclude or (),
             filter=filter,

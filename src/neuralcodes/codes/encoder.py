@@ -80,6 +80,13 @@ class Encoder:
             for own, chain in zip(self._pooled, self.chains, strict=True)
         ]
 
+    @property
+    def has_text(self) -> bool:
+        """Whether `encode_texts` has codes to give."""
+        own = self.network.kind.default_layer
+        shared = all(spec.layer == own and spec.pooling == "flatten" for spec in self.specs)
+        return self.network.text is not None and shared
+
     def encode_texts(self, texts: Sequence[str], form: Form = "query") -> list[Any]:
         """Codes of texts in the space of the images' codes, where the network has a text side.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from neuralcodes.codes.spec import CodeSpec, parse_code
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.imageset import Pixels
+from neuralcodes.networks.names import absolute_name, path_of
 
 if TYPE_CHECKING:
     from neuralcodes.codes.encoder import Encoder
@@ -33,12 +35,14 @@ def make_encoder(code: str, device: str, precision: str) -> Encoder:
     return Encoder(open_network(request.network), [request], runtime)
 
 
-def absolute_code(code: str) -> str:
-    """The same code with its network's full path, where the network is a path."""
-    network = parse_code(code).network
-    if not Path(network).exists():
-        return code
-    return str(Path(network).resolve()) + code[len(network) :]
+def absolute_code(code: str, network: str) -> str:
+    """The same code for any time and working folder.
+
+    Args:
+        code: as written.
+        network: the name by which its network can be opened again; a path becomes a full path.
+    """
+    return absolute_name(network) + code[len(parse_code(code).network) :]
 
 
 class Coder:
@@ -99,6 +103,23 @@ class Coder:
         made: npt.NDArray[np.float32] = np.concatenate(parts)
         return made
 
+    def has_text(self) -> bool:
+        """Whether texts have codes here; opens the network.
+
+        Raises:
+            UserError: as for `encode`.
+        """
+        return self._open().has_text
+
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Codes of texts to search with, float32 n×d.
+
+        Raises:
+            UserError: as for `encode`, or the network knows no texts.
+        """
+        made: npt.NDArray[np.float32] = self._open().encode_texts(texts)[0]
+        return made
+
     def _open(self) -> Encoder:
         if self._encoder is None:
             code = self._instead or self._find()
@@ -110,9 +131,11 @@ class Coder:
     def _find(self) -> str:
         """The code as written then, or as it may be found from here."""
         request = parse_code(self._written)
-        if Path(request.network).exists() or not Path(request.network).is_absolute():
+        place = path_of(request.network)
+        if place is None or place.exists() or not place.is_absolute():
             return self._written
-        if Path(parse_code(self.spec.name).network).exists():
+        here = path_of(parse_code(self.spec.name).network)
+        if here is not None and here.exists():
             return self.spec.name
         raise UserError(
             f"{self._path}: its network {request.network} is no longer there; "

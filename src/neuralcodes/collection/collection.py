@@ -22,7 +22,7 @@ from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, w
 from neuralcodes.collection.matching import Wanted, find_matches
 from neuralcodes.collection.metadata import own_columns, read_table, set_metadata
 from neuralcodes.collection.pictures import Pictures
-from neuralcodes.collection.query import Asking, Crop, mean_code
+from neuralcodes.collection.query import Asking, Crop, mean_code, text_query
 from neuralcodes.collection.records import every_image
 from neuralcodes.collection.results import ImageRecord, Match, Results
 from neuralcodes.collection.searching import Searcher
@@ -89,7 +89,7 @@ class Collection:
         encoder = make_encoder(code, device, precision)
         settings = {
             "code": encoder.specs[0].to_json(),
-            "network": absolute_code(code),
+            "network": absolute_code(code, encoder.network.name),
             "dtype": dtype,
         }
         create_store(where, settings)
@@ -280,15 +280,16 @@ class Collection:
 
     def search(
         self,
-        query: Any,
+        query: Any = (),
         k: int = 10,
         *,
+        text: str | Sequence[str] = (),
         crop: Crop | None = None,
         exclude: Any = (),
         filter: str | None = None,
         exact: bool = False,
     ) -> Results:
-        """The images nearest to a picture, or to several together (the mean of their codes).
+        """The images nearest to a picture, to words, or to several together (their codes' mean).
 
         An image of the collection that is searched by is not among its own results; copies of it
         are. The network is opened only for pictures whose content the collection does not have.
@@ -297,6 +298,7 @@ class Collection:
             query: one or a list of: an id or "id:N"; a path or file: address; a PIL image, an
                 array, a tensor, or the bytes of a file.
             k: how many.
+            text: words, one text or several, where the collection's network has a text side.
             crop: left, top, width, height: search by this part of the (one) picture.
             exclude: pictures of what is not wanted: what is nearer to one of them than to the
                 query is left out.
@@ -304,16 +306,17 @@ class Collection:
             exact: do without the index.
 
         Raises:
-            UserError: a picture cannot be had, or the filter is none.
+            UserError: a picture cannot be had, the network knows no texts, or the filter is none.
         """
         if k < 1:
             raise UserError(f"-k {k}: give a number above 0")
         given = list(query) if isinstance(query, (list, tuple)) else [query]
-        if not given:
-            raise UserError("nothing to search by; give at least one picture")
-        if crop is not None and len(given) > 1:
-            raise UserError("--crop goes with one picture, not with several")
-        queries = [self._asking.look(one, crop) for one in given]
+        words = [text_query(one) for one in ([text] if isinstance(text, str) else text)]
+        if not given and not words:
+            raise UserError("nothing to search by; give a picture, or words with --text")
+        if crop is not None and len(given) != 1:
+            raise UserError("--crop goes with one picture, not with several or none")
+        queries = [self._asking.look(one, crop) for one in given] + words
         unwanted = exclude if isinstance(exclude, (list, tuple)) else [exclude]
         negatives = [self._asking.look(one) for one in unwanted]
         code = mean_code([self._asking.code(one) for one in queries])
@@ -329,6 +332,23 @@ class Collection:
             pictures=self.pictures,
             asked=tuple(queries),
         )
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it can be searched by words; opens the network.
+
+        Raises:
+            UserError: the network is not to be found, or makes other codes.
+        """
+        return self._coder.has_text()
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Codes to search with, float32 n×d, of texts.
+
+        Raises:
+            UserError: the network knows none, is not to be found, or makes other codes.
+        """
+        return self._coder.encode_texts(texts)
 
     def encode(self, pixels: Pixels) -> Floats:
         """Codes to search with, float32 n×d, of uint8 n×H×W×3 pixels of the network's input size.

@@ -33,7 +33,8 @@ class Query:
         image: its id, if it is an image of the collection and whole.
         code: id of its content, if the collection has it and all of it is asked for.
         data: the file's bytes, where there was need to read them; else
-        place, member: where they are.
+        place, member: where they are; else
+        text: the words, where it is no picture.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Query:
     data: bytes | None = field(default=None, repr=False)
     place: bytes = field(default=b"", repr=False)
     member: bytes = field(default=b"", repr=False)
+    text: str | None = None
 
     def read(self, pictures: Pictures) -> bytes:
         """The picture's file.
@@ -49,6 +51,8 @@ class Query:
         Raises:
             OSError: it cannot be read.
         """
+        if self.text is not None:
+            raise FileNotFoundError(self.name)
         return self.data if self.data is not None else pictures.read(self.place, self.member)
 
 
@@ -82,11 +86,15 @@ class Asking:
         """The query's code, float32 d.
 
         Raises:
-            UserError: the picture cannot be decoded, or the network is not to be had.
+            UserError: the picture cannot be decoded, or the network is not to be had, or it knows
+                no texts.
         """
         if query.code is not None:
             stored: Floats = self._store.snapshot().vectors(np.array([query.code]))[0]
             return stored
+        if query.text is not None:
+            words: Floats = self._coder.encode_texts([query.text])[0]
+            return words
         from neuralcodes.images.decode import decode
 
         assert query.data is not None
@@ -178,6 +186,18 @@ def mean_code(codes: Sequence[Floats]) -> Floats:
     length = np.linalg.norm(mean)
     unit: Floats = (mean / length if length else mean).astype(np.float32)
     return unit
+
+
+def text_query(text: str) -> Query:
+    """Words to search by.
+
+    Raises:
+        UserError: there are none.
+    """
+    words = " ".join(text.split())
+    if not words:
+        raise UserError("--text: say what to search for, for instance --text 'a red boat'")
+    return Query(f"“{words}”", text=words)
 
 
 def split_path(name: str) -> tuple[bytes, bytes]:

@@ -70,14 +70,21 @@ def parse_pretrained(name: str) -> PretrainedName:
     return parsed
 
 
+def path_of(name: str) -> Path | None:
+    """The file or folder that a network's name refers to, which need not exist; None for the hub
+    and for what the package carries."""
+    if source_of(name):
+        return parse_pretrained(name).folder
+    return None if name == SHIPPED else Path(name)
+
+
 def absolute_name(name: str) -> str:
     """The same network's name from any working folder: paths become absolute."""
-    if source_of(name):
-        parsed = parse_pretrained(name)
-        return name if parsed.folder is None else f"{parsed.source}:{parsed.folder.resolve()}"
-    if name == SHIPPED or not Path(name).exists():
+    place = path_of(name)
+    if place is None or not place.exists():
         return name
-    return str(Path(name).resolve())
+    source = source_of(name)
+    return f"{source}:{place.resolve()}" if source else str(place.resolve())
 
 
 def carries_weights() -> bool:
