@@ -37,6 +37,11 @@ class Encoder:
         requests: the codes asked for; their `network` is not looked at.
         runtime: device and precision.
 
+    Attributes:
+        module: the network on its device.
+        pooled: layer (the module's own name) and pooling of each code.
+        chains, specs: its transforms, and what the code is.
+
     Raises:
         UserError: unknown layer or transform, a pooling that the layer's output does not allow, a
             transform that is not fitted or was fitted on another code.
@@ -49,16 +54,16 @@ class Encoder:
         self.network = network
         self.runtime = runtime
         self.preprocessing = Preprocessing(kind.input_size, kind.resize, kind.mean, kind.std)
-        self._module = runtime.place(network.module).eval()
-        self._pooled = [self._resolve(request) for request in requests]
-        self._tap = Tap(self._module, list(dict.fromkeys(layer for layer, _ in self._pooled)))
+        self.module = runtime.place(network.module).eval()
+        self.pooled = [self._resolve(request) for request in requests]
+        self._tap = Tap(self.module, list(dict.fromkeys(layer for layer, _ in self.pooled)))
         self._scale = torch.tensor(kind.std).mul(255.0).view(1, 3, 1, 1).to(runtime.device)
         self._mean = torch.tensor(kind.mean).mul(255.0).view(1, 3, 1, 1).to(runtime.device)
         height, width = kind.input_size
         blank = self._pool_all(np.zeros((1, height, width, 3), dtype=np.uint8))
         self.chains = tuple(
             open_chain(self._base(request, *own, blank[own].shape[1]), request.transforms)
-            for request, own in zip(requests, self._pooled, strict=True)
+            for request, own in zip(requests, self.pooled, strict=True)
         )
         self.specs = tuple(chain.spec for chain in self.chains)
 
@@ -77,7 +82,7 @@ class Encoder:
         pooled = self._pool_all(pixels)
         return [
             chain.make(pooled[own], form)
-            for own, chain in zip(self._pooled, self.chains, strict=True)
+            for own, chain in zip(self.pooled, self.chains, strict=True)
         ]
 
     @property
@@ -108,7 +113,7 @@ class Encoder:
                 "instance hf:openai/clip-vit-base-patch32 and hf:google/siglip-base-patch16-224"
             )
         shared = (network.kind.default_layer, "flatten")
-        if any(own != shared for own in self._pooled):
+        if any(own != shared for own in self.pooled):
             raise UserError(
                 f"{self.specs[0].name}: no code of texts; only {network.name}@{shared[0]} (and "
                 "transforms behind it) is one of images and texts"
@@ -158,7 +163,7 @@ class Encoder:
     def _resolve(self, request: CodeRequest) -> tuple[str, str]:
         """The layer's own name and the pooling."""
         kind = self.network.kind
-        layer = resolve_layer(self._module, request.layer or kind.default_layer, kind.layers)
+        layer = resolve_layer(self.module, request.layer or kind.default_layer, kind.layers)
         return layer, request.pooling or "flatten"
 
     def _base(self, request: CodeRequest, layer: str, pooling: str, dims: int) -> CodeSpec:
@@ -177,14 +182,19 @@ class Encoder:
             dims=dims,
         )
 
+    def inputs(self, pixels: Pixels) -> torch.Tensor:
+        """uint8 k×H×W×3 pixels as the network takes them, float32 k×3×H×W on its device."""
+        values = torch.from_numpy(pixels).to(self.runtime.device).permute(0, 3, 1, 2).float()
+        return (values - self._mean) / self._scale
+
     @torch.inference_mode()
     def _pool_all(self, pixels: Pixels) -> dict[tuple[str, str], FloatCodes]:
         """float32 k×d of unit length for each layer and pooling."""
-        values = torch.from_numpy(pixels).to(self.runtime.device).permute(0, 3, 1, 2).float()
+        inputs = self.inputs(pixels)
         with self.runtime.autocast():
-            outputs = self._tap((values - self._mean) / self._scale)
+            outputs = self._tap(inputs)
         codes = {}
-        for layer, pooling in dict.fromkeys(self._pooled):
+        for layer, pooling in dict.fromkeys(self.pooled):
             flat = pool(pooling, outputs[layer], layer, self.network.kind.patches)
             codes[layer, pooling] = torch.nn.functional.normalize(flat, dim=1).cpu().numpy()
         return codes

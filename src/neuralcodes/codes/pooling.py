@@ -35,7 +35,11 @@ _SPECIAL_UNSEEN = 5  # where the network does not say what grid its patches form
 
 
 def pool(
-    name: str, output: torch.Tensor, layer: str, patches: tuple[int, int] | None = None
+    name: str,
+    output: torch.Tensor,
+    layer: str,
+    patches: tuple[int, int] | None = None,
+    frozen: bool = False,
 ) -> torch.Tensor:
     """Pool a layer's output.
 
@@ -44,6 +48,9 @@ def pool(
         output: of the layer, any float type, N×…
         layer: its name, for the message.
         patches: rows and columns of the network's image tokens, where it has any.
+        frozen: for gradients: the weights of `crow` and the lengths of `rmac` count as constants,
+            so that each pooling is the sum of its gradient times the values (but for the floor of
+            `gem`).
 
     Returns:
         float32 N×d, on the same device.
@@ -61,9 +68,9 @@ def pool(
     if name == "spoc":
         return maps.mean((2, 3))
     if name == "crow":
-        return _crow(maps)
+        return _crow(maps, frozen)
     if name == "rmac":
-        return _rmac(maps)
+        return _rmac(maps, frozen)
     power = float(name.removeprefix("gem") or 3)
     return maps.clamp(min=_GEM_FLOOR).pow(power).mean((2, 3)).pow(1 / power)
 
@@ -99,15 +106,18 @@ def _starts(length: int, side: int, count: int) -> list[int]:
     return [place * (length - side) // (count - 1) for place in range(count)]
 
 
-def _rmac(maps: torch.Tensor) -> torch.Tensor:
+def _rmac(maps: torch.Tensor, frozen: bool) -> torch.Tensor:
     regions = rmac_regions(maps.shape[2], maps.shape[3])
     peaks = [
         maps[:, :, top : top + side, left : left + side].amax((2, 3)) for top, left, side in regions
     ]
-    return torch.stack([F.normalize(peak, dim=1) for peak in peaks]).sum(0)
+    if not frozen:
+        return torch.stack([F.normalize(peak, dim=1) for peak in peaks]).sum(0)
+    lengths = [peak.detach().norm(dim=1, keepdim=True).clamp(min=1e-12) for peak in peaks]
+    return torch.stack([p / length for p, length in zip(peaks, lengths, strict=True)]).sum(0)
 
 
-def _crow(maps: torch.Tensor) -> torch.Tensor:
+def _crow(maps: torch.Tensor, frozen: bool) -> torch.Tensor:
     """Cross-dimensional weighting (Kalantidis et al. 2016): places by the root of their share of
     all activation, channels by how rarely they are active."""
     positive = maps.clamp(min=0)
@@ -117,6 +127,8 @@ def _crow(maps: torch.Tensor) -> torch.Tensor:
     active = (positive > 0).float().mean((2, 3))
     rarity = (active.sum(1, keepdim=True) / active).log()
     channels = torch.where(active > 0, rarity, torch.zeros_like(rarity))
+    if frozen:
+        places, channels = places.detach(), channels.detach()
     return (positive * places).sum((2, 3)) * channels
 
 
@@ -127,7 +139,7 @@ def _as_map(
     if output.ndim == 4:
         return output
     if output.ndim == 3:
-        grid = _grid(output.shape[1], patches)
+        grid = token_grid(output.shape[1], patches)
         if grid is None:
             raise UserError(
                 f"pooling {name}: the {output.shape[1]} tokens of layer {layer!r} are no square "
@@ -142,7 +154,7 @@ def _as_map(
     )
 
 
-def _grid(tokens: int, patches: tuple[int, int] | None) -> tuple[int, int, int] | None:
+def token_grid(tokens: int, patches: tuple[int, int] | None) -> tuple[int, int, int] | None:
     """How many tokens stand in front, and the rows and columns of the others; None: no grid."""
     if patches is not None:
         rows, columns = patches
@@ -156,7 +168,7 @@ def _grid(tokens: int, patches: tuple[int, int] | None) -> tuple[int, int, int] 
 
 
 def _class_token(output: torch.Tensor, layer: str, patches: tuple[int, int] | None) -> torch.Tensor:
-    grid = _grid(output.shape[1], patches) if output.ndim == 3 else None
+    grid = token_grid(output.shape[1], patches) if output.ndim == 3 else None
     if grid is None or grid[0] == 0:
         raise UserError(
             f"pooling cls: layer {layer!r} gives {'×'.join(map(str, output.shape[1:]))} values "
