@@ -22,8 +22,9 @@ def index(
     code: Annotated[
         str | None,
         typer.Option(
-            help="What an image's code is: RUN@LAYER or WEIGHTS@LAYER. Needed for a new collection "
-            "and kept for good."
+            help="What an image's code is: NETWORK or NETWORK@LAYER, where NETWORK is a run, a "
+            "weights file, `shipped` or a pretrained network such as hf:facebook/dinov2-small. "
+            "Kept for good; of a new collection [shipped]."
         ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="Of a new one's codes: float32 or float16.")] = "",

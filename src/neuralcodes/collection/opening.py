@@ -7,6 +7,7 @@ from pathlib import Path
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.store import is_collection
 from neuralcodes.common.errors import UserError
+from neuralcodes.networks.names import SHIPPED, carries_weights
 
 
 def open_or_create(
@@ -22,7 +23,8 @@ def open_or_create(
 
     Args:
         path: its folder.
-        code: what its codes are, or for one that is there, where its network is now.
+        code: what its codes are, or for one that is there, where its network is now; None for the
+            weights that the package carries, if it does.
         dtype: of a new one's codes; None for float32.
         device: for making codes.
         precision: of a new one's codes.
@@ -38,6 +40,8 @@ def open_or_create(
             opened.close()
             raise UserError(f"--dtype {dtype}: {path} holds {kept}; make a new collection for that")
         return opened
+    if code is None and carries_weights():
+        code = SHIPPED
     if code is None:
         raise UserError(
             f"{path}: no collection yet, and no --code to make one with. Give a trained run, for "

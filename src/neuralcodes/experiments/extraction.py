@@ -40,7 +40,8 @@ def extract_codes(
         )
     network = open_network(requests[0].network)
     encoder = Encoder(network, requests, choose_runtime(device, precision))  # type: ignore[arg-type]
-    image_set = all_images(images, encoder.preprocessing.size)
+    pre = encoder.preprocessing
+    image_set = all_images(images, pre.size, pre.resize)
     made = encoder.encode_images(image_set, out)
     written = {out / name: codes for name, codes in zip(encoder.file_names(), made, strict=True)}
     return Extracted(written, image_set.bad)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralcodes.codes.encoder import Encoder
-from neuralcodes.codes.spec import CodeSpec, parse_code
+from neuralcodes.codes.spec import CodeSpec, Preprocessing, parse_code
 from neuralcodes.codes.store import Codes
 from neuralcodes.codes.transforms.chain import Chain, apply_transforms, fit_transform
 from neuralcodes.codes.transforms.fitted import (
@@ -79,7 +79,7 @@ def fit(fitting: Fitting) -> list[Fitted]:
         raise UserError(f"--labels {fitting.labels}: choose folder or none")
     learns = any(get_transform(name)[0].needs_pairs for names in asked for name in names)
     labelled = learns if fitting.labels is None else fitting.labels == "folder"
-    images = _open_images(fitting, request.network, encoder.preprocessing.size, labelled)
+    images = _open_images(fitting, request.network, encoder.preprocessing, labelled)
     on = FittedOn(
         images.source, images.fingerprint(), len(images), learns and labelled, fitting.seed
     )
@@ -159,7 +159,7 @@ def _refuse_early(code: CodeSpec, names: tuple[str, ...], refit: bool) -> None:
         )
 
 
-def _open_images(fitting: Fitting, network: str, size: tuple[int, int], labelled: bool) -> ImageSet:
+def _open_images(fitting: Fitting, network: str, pre: Preprocessing, labelled: bool) -> ImageSet:
     if fitting.on == TRAIN:
         run, prepared = reopen(Path(network), fitting.data)
         if prepared.images.fingerprint() != run.read_config()["images"]["fingerprint"]:
@@ -168,9 +168,9 @@ def _open_images(fitting: Fitting, network: str, size: tuple[int, int], labelled
             )
         images = prepared.split.train
     elif labelled:
-        images = class_folders(Path(fitting.on), size)
+        images = class_folders(Path(fitting.on), pre.size, pre.resize)
     else:
-        images = all_images(Path(fitting.on), size)
+        images = all_images(Path(fitting.on), pre.size, pre.resize)
     if fitting.sample is None or fitting.sample >= len(images):
         return images
     if fitting.sample < 2:
