@@ -14,8 +14,10 @@ def extract(
     images: Annotated[Path, typer.Argument(help="A folder or zip file of images.")],
     code: Annotated[
         list[str],
-        typer.Option(help="NETWORK or NETWORK@LAYER, for instance runs/reference@L6, shipped or "
-            "hf:facebook/dinov2-small; repeatable."),
+        typer.Option(
+            help="NETWORK or NETWORK@LAYER, for instance runs/reference@L6, shipped or "
+            "hf:facebook/dinov2-small; repeatable."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for NAME.npy and NAME.json.")] = Path("codes"),
     device: options.Device = "auto",

@@ -14,7 +14,7 @@ from typing import Any
 from neuralcodes.codes.spec import parse_code
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json
-from neuralcodes.networks.opened import WEIGHTS_FILE
+from neuralcodes.networks.names import WEIGHTS_FILE
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.resources
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from neuralcodes.common.errors import UserError
 
 SHIPPED = "shipped"
+WEIGHTS_FILE = "weights.safetensors"
 SOURCES = {
     "hf": "neuralcodes.networks.huggingface",
     "timm": "neuralcodes.networks.timm",
@@ -87,7 +89,11 @@ def absolute_name(name: str) -> str:
     return f"{source}:{place.resolve()}" if source else str(place.resolve())
 
 
+def shipped_file() -> Traversable:
+    """The weights that the package carries; a release has them."""
+    return importlib.resources.files("neuralcodes.networks") / SHIPPED / WEIGHTS_FILE
+
+
 def carries_weights() -> bool:
     """Whether this copy of the package carries the weights called `shipped`."""
-    place = importlib.resources.files("neuralcodes.networks") / SHIPPED / "weights.safetensors"
-    return place.is_file()
+    return shipped_file().is_file()

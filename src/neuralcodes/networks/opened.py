@@ -20,11 +20,15 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from neuralcodes.common.errors import UserError
-from neuralcodes.networks.names import SHIPPED, SOURCES, source_of
+from neuralcodes.networks.names import (
+    SHIPPED,
+    SOURCES,
+    WEIGHTS_FILE,
+    shipped_file,
+    source_of,
+)
 from neuralcodes.networks.registry import NetworkKind, get_network, network_names
 from neuralcodes.networks.weights import halved, load_weights, save_tensors, weights_hash
-
-WEIGHTS_FILE = "weights.safetensors"
 
 TextSide = Callable[[Sequence[str]], torch.Tensor]
 """Texts → float n×d, on any device, in the space of the network's default layer."""
@@ -113,7 +117,7 @@ def open_network(name: str) -> OpenNetwork:
 
 def _open_shipped() -> OpenNetwork:
     with ExitStack() as held:
-        place = importlib.resources.files("neuralcodes.networks") / SHIPPED / WEIGHTS_FILE
+        place = shipped_file()
         if not place.is_file():
             raise UserError(
                 f"{SHIPPED}: this copy of neuralcodes carries no weights; install a release, or "
