@@ -1,23 +1,28 @@
 """A collection's speed, room and recall, beside the limits that bound it.
 
     python benchmarks/collection.py index PICTURES… --code RUN@LAYER [--count 100000]
+    python benchmarks/collection.py search COLLECTION PICTURE
     python benchmarks/collection.py recall CODES.npy [--sizes 10000 100000 1000000]
 
-`index`: images/s of `Collection.sync` against the bare network's on the same batches and against
-reading and decoding alone, in turns; then bytes an image, the time of a search from a fresh process
-and of one in a warm one, and memory. PICTURES are folders, zip or tar files, of which the first
-`--count` images are taken.
+`index`: images/s of one `Collection.sync` against the bare network's. The update stops `--turns`
+times between two batches for the network to run alone, in the same process on the same threads,
+over pixels that lie ready, so that what else the machine does meets both. Then bytes an image and
+peak memory. PICTURES are folders, zip or tar files, of which the first `--count` images are taken.
+
+`search`: the time of a search from a fresh process and in a warm one, by an image of the collection
+and by PICTURE, which is none of its images.
 
 `recall`: for each size the automatic choice and the others, tuned to 0.95 and 0.99, measured
 against brute force on codes that the index does not hold. Where CODES has fewer rows than the size,
 rows are repeated with noise of a tenth of the median distance to the nearest; the result says so.
 
-Writes results/bench/collection-index.json and collection-recall.json.
+Writes results/collections/index.json, search.json and recall.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import resource
@@ -27,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +40,8 @@ from typing import Any
 import numpy as np
 from harness import Ratio, record
 
+from neuralcodes.collection import collection as collection_module
+from neuralcodes.collection import sync
 from neuralcodes.collection.coding import BATCH, make_encoder
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.pictures import Pictures
@@ -45,7 +53,8 @@ from neuralcodes.index.ranking import Ranking
 from neuralcodes.index.recall import tune
 from neuralcodes.index.scan import ScanIndex
 
-ROUNDS = 3
+RESULTS = Path(__file__).parent.parent / "results" / "collections"
+SETTLE = 0.5  # seconds in which the threads that read ahead come to rest; counted as indexing
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -54,97 +63,206 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def measure_index(paths: list[Path], code: str, count: int) -> None:
-    encoder = make_encoder(code, "auto", "fp32")
-    spec = encoder.specs[0]
-    found = [f for path in paths for f in walk(open_root(path))][:count]
-    height, width = spec.preprocessing.size
-    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, height, width, 3), dtype=np.uint8)
-    bare, decode, whole = [], [], []
-    with tempfile.TemporaryDirectory() as base:
-        for number in range(ROUNDS):
-            path = Path(base) / f"collection{number}"
-            collection = Collection.create(path, code)
-            collection._coder.adopt(encoder)
-            bare.append(_bare(encoder, pixels, max(4, len(found) // BATCH // 4)))
-            jobs = [Job(one, None) for one in found[: len(found) // 2]]
-            decode.append(_decoding(Reader(path, Pictures(path), spec.preprocessing), jobs))
-            whole.append(_index(collection, paths, count))
-            again = seconds(collection.sync) if count >= len(found) else None
-            if number < ROUNDS - 1:
-                collection.close()
-        limit = [min(pair) for pair in zip(bare, decode, strict=True)]
-        shares = [own / most for own, most in zip(whole, limit, strict=True)]
-        about = collection.info()
-        notes = {
-            "images_per_second": {"index": whole, "bare_network": bare, "read_and_decode": decode},
-            "bytes_per_image": about.bytes_per_image,
-            "bytes": about.bytes,
-            "index": about.index,
-            "update_without_news_s": again,
-            "search_warm_ms": _warm(collection),
-            "search_fresh_process_s": _cold(path, ["id:1"]),
-            "python_and_torch_s": _median(["-c", "import torch"]),
-            "python_s": _median(["-c", "pass"]),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
-        collection.close()
-    own = statistics.median(shares)
-    ratios = [w / b for w, b in zip(whole, bare, strict=True)]
-    peers = {"bare network": Ratio(statistics.median(ratios), min(ratios), max(ratios))}
-    record(
-        "collection-index",
-        {"images": len(found), "dims": spec.dims, "code": spec.name, "rounds": ROUNDS},
-        peers,
-        "at least 80 % of the bare network's images/s",
-        statistics.median(ratios) >= 0.8,
-        own,
-        notes,
-    )
+class Turns:
+    """Lets the bare network run between two batches of an update, and times both.
+
+    Args:
+        bare: one pass of the network over `BATCH` images.
+        every: images that are indexed in a turn; the network alone gets a sixth of that.
+        lock: a file that is locked while anything is timed, and let go between turns.
+    """
+
+    def __init__(self, bare: Callable[[], Any], every: int, lock: Path | None) -> None:
+        self._bare, self._every = bare, every
+        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT) if lock else None
+        self._begun = 0.0
+        self._done = 0
+        self.index: list[tuple[int, float]] = []  # images and seconds of each turn
+        self.bare: list[float] = []  # images/s
+        self.build = 0.0  # seconds of the search index
+        self.coded_memory = 0.0  # peak before it
+
+    def start(self) -> None:
+        self._hold()
+        self._bare()
+        self._begun = time.perf_counter()
+
+    def committed(self, images: int) -> None:
+        """Called after each commit with the images so far."""
+        if images - self._done < self._every:
+            return
+        time.sleep(SETTLE)
+        self.index.append((images - self._done, time.perf_counter() - self._begun))
+        passes = max(2, self._every // BATCH // 6)
+        took = seconds(lambda: [self._bare() for _ in range(passes)])
+        self.bare.append(passes * BATCH / took)
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            time.sleep(2)
+            self._hold()
+        self._done = images
+        print(f"{images}: {self.ratios()[-1]:.3f}", flush=True)
+        self._begun = time.perf_counter()
+
+    def end(self, images: int) -> None:
+        """All is coded; what is left of the last turn."""
+        if images > self._done:
+            self.index.append((images - self._done, time.perf_counter() - self._begun))
+
+    def ratios(self) -> list[float]:
+        return [n / s / b for (n, s), b in zip(self.index, self.bare, strict=False)]
+
+    def _hold(self) -> None:
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
 
-def _bare(encoder: Any, pixels: np.ndarray, passes: int) -> float:
-    """Images/s of the network alone."""
-    encoder.encode(pixels)
-    return passes * BATCH / seconds(lambda: [encoder.encode(pixels) for _ in range(passes)])
-
-
-def _decoding(reader: Reader, jobs: list[Job]) -> float:
-    """Images/s of reading, hashing and decoding alone."""
-    return len(jobs) / seconds(lambda: [None for _ in reader.read(jobs)])
-
-
-def _index(collection: Collection, paths: list[Path], count: int) -> float:
-    """Images/s of `sync` of the first `count` images."""
-    from neuralcodes.collection import sync
-
-    plain = sync.walk
+@contextmanager
+def hooked(turns: Turns, count: int) -> Iterator[None]:
+    """Within it an update takes `count` images at most, and gives way to `turns`."""
+    walk, commit, build = sync.walk, sync.Sync._commit, collection_module.update_index
     left = [count]
 
-    def some(root: Any) -> Any:
-        for one in islice(plain(root), left[0]):
+    def some(root: Any) -> Iterator[Any]:
+        for one in islice(walk(root), left[0]):
             left[0] -= 1
             yield one
 
-    sync.walk = some
+    def committing(self: Any) -> None:
+        commit(self)
+        turns.committed(self.report.added)
+
+    def building(writer: Any, *rest: Any) -> None:
+        turns.end(len(writer.snapshot()))
+        turns.coded_memory = peak_memory()
+        turns.build = seconds(lambda: build(writer, *rest))
+
+    sync.walk, sync.Sync._commit, collection_module.update_index = some, committing, building
     try:
-        took = seconds(lambda: collection.sync(paths))
+        yield
     finally:
-        sync.walk = plain
-    return len(collection) / took
+        sync.walk, sync.Sync._commit, collection_module.update_index = walk, commit, build
 
 
-def _warm(collection: Collection) -> dict[str, float]:
-    ids = [image.id for image in islice(collection.images(), 200)]
-    times = [1e3 * seconds(lambda i=i: collection.search(i, 10)) for i in ids]
+def peak_memory() -> float:
+    """MB, files mapped into memory included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_index(
+    paths: list[Path],
+    code: str,
+    count: int,
+    precision: str,
+    number: int,
+    keep: Path | None,
+    lock: Path | None,
+) -> None:
+    encoder = make_encoder(code, "auto", precision)
+    spec = encoder.specs[0]
+    found = list(islice((f for path in paths for f in walk(open_root(path))), count))
+    with tempfile.TemporaryDirectory() as base:
+        path = keep or Path(base) / "measured.nc"
+        collection = Collection.create(path, code, precision=precision)
+        collection._coder.adopt(encoder)
+        reader = Reader(path, Pictures(path), spec.preprocessing)
+        pixels = np.stack([r.pixels for r in _read(reader, found[:BATCH]) if r.pixels is not None])
+        turns = Turns(lambda: encoder.encode(pixels), len(found) // number, lock)
+        turns.start()
+        with hooked(turns, count):
+            collection.sync(paths)
+        whole_memory = peak_memory()
+        decode = len(found[:20_000]) / seconds(lambda: _read(reader, found[:20_000]))
+        coding = sum(s for _, s in turns.index)
+        images = sum(n for n, _ in turns.index)
+        bare = statistics.median(turns.bare)
+        about = collection.info()
+        notes = {
+            "images_per_second": {
+                "index": images / coding,
+                "index_and_search_index": images / (coding + turns.build),
+                "bare_network": bare,
+                "read_hash_and_decode": decode,
+                "turns": [n / s for n, s in turns.index],
+                "bare_network_turns": turns.bare,
+            },
+            "seconds": {"coding": coding, "search_index": turns.build},
+            "share_with_search_index": images / (coding + turns.build) / bare,
+            "bytes_per_image": about.bytes_per_image,
+            "bytes": about.bytes,
+            "index": about.index,
+            "peak_memory_mb": {"coding": turns.coded_memory, "search_index_too": whole_memory},
+            "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+            "load_average": os.getloadavg(),
+        }
+        collection.close()
+    ratios = turns.ratios()
+    middle = statistics.median(ratios)
+    record(
+        "index",
+        {
+            "images": images,
+            "dims": spec.dims,
+            "code": spec.name,
+            "precision": spec.precision,
+            "turns": len(ratios),
+        },
+        {"bare network": Ratio(middle, min(ratios), max(ratios))},
+        "at least 80 % of the bare network's images/s",
+        middle >= 0.8,
+        middle,
+        notes,
+        RESULTS,
+    )
+
+
+def _read(reader: Reader, found: list[Any]) -> list[Any]:
+    return list(reader.read([Job(one, None) for one in found]))
+
+
+def measure_search(path: Path, picture: Path) -> None:
+    words = ["-m", "neuralcodes", "search", str(path)]
+    fresh = {
+        "image_of_the_collection": _fresh([*words, "id:1", "--json"]),
+        "picture": _fresh([*words, str(picture), "--json"]),
+        "python": _fresh(["-c", "pass"]),
+        "python_and_torch": _fresh(["-c", "import torch"]),
+    }
+    with Collection.open(path) as collection:
+        about = collection.info()
+        ids = [image.id for image in islice(collection.images(), 101)]
+        warm = {
+            "image_of_the_collection": _times(lambda i: collection.search(i, 10), ids),
+            "image_of_the_collection_exact": _times(
+                lambda i: collection.search(i, 10, exact=True), ids
+            ),
+            "picture": _times(lambda _: collection.search(picture, 10), ids),
+        }
+    record(
+        "search",
+        {"images": about.images, "dims": about.dims, "code": about.code},
+        {},
+        "none was set",
+        True,
+        notes={
+            "fresh_process_s": fresh,
+            "warm_ms": warm,
+            "index": about.index,
+            "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+            "load_average": os.getloadavg(),
+        },
+        folder=RESULTS,
+    )
+
+
+def _times(work: Callable[[int], Any], ids: list[int]) -> dict[str, float]:
+    """Milliseconds of a call; the first is not counted."""
+    times = [1e3 * seconds(lambda i=i: work(i)) for i in ids][1:]
     return {"median": statistics.median(times), "p95": float(np.quantile(times, 0.95))}
 
 
-def _cold(path: Path, query: list[str]) -> float:
-    return _median(["-m", "neuralcodes", "search", str(path), *query, "--json"])
-
-
-def _median(words: list[str]) -> float:
+def _fresh(words: list[str]) -> float:
+    """Median seconds of a Python process."""
     command = [sys.executable, *words]
     return statistics.median(
         seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
@@ -170,12 +288,13 @@ def measure_recall(path: Path, sizes: list[int]) -> None:
                 rows.append({**facts, **row})
                 print(json.dumps(rows[-1]), flush=True)
     record(
-        "collection-recall",
+        "recall",
         {"sizes": sizes, "dims": int(real.shape[1])},
         {},
         "the measured recall of each automatic choice reaches what was promised",
         all(row["met"] for row in rows if row["chosen"]),
         notes={"rows": rows},
+        folder=RESULTS,
     )
 
 
@@ -219,13 +338,30 @@ def main() -> None:
     index.add_argument("pictures", nargs="+", type=Path)
     index.add_argument("--code", required=True)
     index.add_argument("--count", type=int, default=100_000)
+    index.add_argument("--precision", default="fp32")
+    index.add_argument("--turns", type=int, default=20, help="times the bare network runs between")
+    index.add_argument("--keep", type=Path, help="where to leave the collection")
+    index.add_argument("--lock", type=Path, help="file to lock while measuring, turn by turn")
+    search = verbs.add_parser("search")
+    search.add_argument("collection", type=Path)
+    search.add_argument("picture", type=Path)
     recall = verbs.add_parser("recall")
     recall.add_argument("codes", type=Path)
     recall.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     given = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if given.verb == "index":
-        measure_index(given.pictures, given.code, given.count)
+        measure_index(
+            given.pictures,
+            given.code,
+            given.count,
+            given.precision,
+            given.turns,
+            given.keep,
+            given.lock,
+        )
+    elif given.verb == "search":
+        measure_search(given.collection, given.picture)
     else:
         measure_recall(given.codes, given.sizes)
 

@@ -62,9 +62,10 @@ def record(
     met: bool,
     share_of_limit: float | None = None,
     notes: Mapping[str, Any] | None = None,
+    folder: Path = RESULTS,
 ) -> Path:
-    """Write `results/bench/NAME.json` and print its figures."""
-    path = RESULTS / f"{name}.json"
+    """Write `results/bench/NAME.json`, or into another folder, and print its figures."""
+    path = folder / f"{name}.json"
     value = {
         "name": name,
         "command": f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip(),

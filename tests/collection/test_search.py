@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 from painted import lay_pictures, paint, picture_file
-from PIL import Image
+from PIL import Image, ImageOps
 
 from neuralcodes.collection.collection import Collection
 from neuralcodes.common.errors import UserError
+from neuralcodes.images.decode import to_rgb
 
 Make = Callable[..., Collection]
 
@@ -81,6 +82,44 @@ def test_pictures_in_memory_are_one_whatever_holds_them(make: Make, tmp_path: Pa
                   pixels * 2.0, {"no": "picture"}, None):  # fmt: skip
         with pytest.raises(UserError):
             collection.search(wrong)
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_one_picture_has_one_code_by_every_way_in(make: Make, tmp_path: Path) -> None:
+    """Its file, the opened file, its pixels; whatever its kind, size, mode and orientation."""
+    grain = np.random.default_rng(0).integers(-60, 60, (900, 1300, 3))
+    photo = Image.fromarray((np.asarray(paint(5, 1300, 900)) + grain).clip(0, 255).astype(np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    see_through = photo.convert("RGBA")
+    see_through.putalpha(photo.convert("L"))
+    deep = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
+    files = [
+        saved(photo, tmp_path / "plain.jpg", quality=90),
+        saved(photo, tmp_path / "progressive.jpg", quality=80, progressive=True),
+        saved(photo, tmp_path / "turned.jpg", exif=turned),
+        saved(photo.convert("L"), tmp_path / "grey.jpg"),
+        saved(photo.convert("CMYK"), tmp_path / "cmyk.jpg"),
+        saved(photo.resize((48, 40)), tmp_path / "small.jpg"),
+        saved(see_through, tmp_path / "see-through.png"),
+        saved(photo.quantize(64), tmp_path / "palette.png"),
+        saved(see_through.quantize(64), tmp_path / "palette-see-through.png"),
+        saved(deep, tmp_path / "deep.png"),
+        saved(see_through, tmp_path / "see-through.webp"),
+    ]
+    collection = make()
+    collection.sync(files)
+    for file in files:
+        with Image.open(file) as opened:
+            upright = to_rgb(ImageOps.exif_transpose(opened))
+            queries = {"image": opened, "pixels": np.asarray(upright)}
+            for way, query in queries.items():
+                best = collection.search(query, 1)[0]
+                assert (best.path, best.distance < 1e-3) == (str(file), True), (file.name, way)
 
 
 def test_several_pictures_are_their_mean(collection: Collection) -> None:

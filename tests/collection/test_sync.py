@@ -16,7 +16,7 @@ import pytest
 from painted import lay_pictures, paint, picture_file, zip_pictures
 
 from neuralcodes.collection.collection import Collection
-from neuralcodes.collection.sync import SyncReport
+from neuralcodes.collection.syncreport import SyncReport
 from neuralcodes.common.errors import UserError
 
 Make = Callable[..., Collection]
@@ -255,6 +255,54 @@ def test_tar_files(make: Make, tmp_path: Path, ending: str) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="not a whole tar file"):
         collection.sync([path])
+
+
+def test_archives_in_a_folder_are_told_and_opened_when_asked(
+    make: Make, pictures: Path, tmp_path: Path
+) -> None:
+    inside = zip_pictures(pictures / "a" / "more.zip", 5, first=100)
+    (pictures / "broken.tar").write_bytes(b"no tar at all")
+    (pictures / ".hidden.zip").write_bytes(inside.read_bytes())
+    collection = make()
+    report = collection.sync([pictures])
+    assert len(collection) == 12
+    assert [note for note in report.notes if "2 archive(s) in it were not opened" in note]
+    report = collection.sync(archives=True)
+    assert (report.added, len(collection)) == (5, 17)
+    assert [note for note in report.notes if "broken.tar" in note and "passed over" in note]
+    zip_pictures(inside, 6, first=100)  # opened again without being asked again
+    assert collection.sync().added == 1
+    inside.rename(pictures / "b" / "renamed.zip")
+    report = collection.sync()
+    assert (report.moved, report.removed, report.computed, len(collection)) == (6, 0, 0, 18)
+    assert not [note for note in report.notes if "not there" in note]
+    assert collection.remove([str(pictures / "b" / "renamed.zip")]) == 6
+    assert collection.sync().added == 0, "what was taken out by hand stays out"
+    assert collection.sync([pictures / "b" / "renamed.zip"]).added == 6, "but not if it is named"
+    (pictures / "b" / "renamed.zip").unlink()
+    assert (collection.sync().removed, len(collection)) == (6, 12)
+    assert len(collection.info().roots) == 1
+
+
+def test_an_empty_mount_point_within_another_place_keeps_its_images(
+    make: Make, pictures: Path
+) -> None:
+    disk = pictures / "a"
+    collection = make()
+    collection.sync([pictures, disk])
+    held = len(list(disk.iterdir()))
+    away = [(path, path.read_bytes()) for path in disk.iterdir()]
+    for path, _ in away:
+        path.unlink()
+    report = collection.sync()
+    assert (report.removed, len(collection)) == (0, 12)
+    assert [note for note in report.notes if f"held {held}" in note]
+    for path, data in away:
+        path.write_bytes(data)
+    assert collection.sync().computed == 0
+    for path, _ in away:
+        path.unlink()
+    assert collection.sync(prune=True).removed == held
 
 
 def test_a_collection_inside_the_folder_is_passed_over(make: Make, tmp_path: Path) -> None:

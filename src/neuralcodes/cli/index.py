@@ -46,6 +46,14 @@ def index(
     retry_bad: Annotated[
         bool, typer.Option("--retry-bad", help="Try unreadable files again.")
     ] = False,
+    archives: Annotated[
+        bool | None,
+        typer.Option(
+            "--archives/--no-archives",
+            help="Also open zip and tar files that lie in the folders; remembered.",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     precision: Annotated[
         str, typer.Option(help="Of a new one's codes: fp32, bf16 or auto (the faster).")
@@ -69,7 +77,9 @@ def index(
         if recall is not None or backend is not None or memory is not None:
             opened.wish(recall=recall, backend=backend, memory=collections.parse_bytes(memory))
         if pictures or not metadata:
-            report = opened.sync(pictures or (), prune=prune, retry_bad=retry_bad)
+            report = opened.sync(
+                pictures or (), prune=prune, retry_bad=retry_bad, archives=archives
+            )
             if json:
                 collections.say(report.to_json())
             else:

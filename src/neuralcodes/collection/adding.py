@@ -7,17 +7,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neuralcodes.collection.archives import archive_kind
 from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.metadata import set_metadata
 from neuralcodes.collection.pictures import Pictures, printable
 from neuralcodes.collection.query import picture_bytes, split_path
 from neuralcodes.collection.store import PICTURES
-from neuralcodes.collection.sync import Sync, SyncOptions, SyncReport
+from neuralcodes.collection.sync import Sync
+from neuralcodes.collection.syncreport import SyncOptions, SyncReport
 from neuralcodes.collection.walk import Root, file_stamp, open_root
 from neuralcodes.collection.writer import LARGE, Writer
 from neuralcodes.common.errors import UserError
@@ -32,6 +35,11 @@ def sync(
 ) -> SyncReport:
     """Update from these places, or from all known ones; see `Collection.sync`."""
     notes: list[str] = []
+    if options.archives is None:
+        options = replace(options, archives=bool(writer.setting("archives")))
+    else:
+        with writer.transaction():
+            writer.set("archives", options.archives)
     roots = [open_root(path) for path in paths] if paths else _known_roots(writer, notes)
     if not roots and not notes:
         raise UserError(f"{writer.path}: nothing was indexed yet; name folders or files")
@@ -41,17 +49,23 @@ def sync(
 
 
 def _known_roots(writer: Writer, notes: list[str]) -> list[Root]:
-    roots = []
+    roots: list[Root] = []
     for (place,) in writer.query("SELECT place FROM roots WHERE kind <> 'own' ORDER BY place"):
         path = os.fsdecode(place)
         try:
             roots.append(open_root(path))
         except UserError:
-            notes.append(
-                f"{printable(path)}: not there now; its images are kept (neuralcodes remove "
-                "takes them out)"
-            )
+            above = [r for r in roots if r.kind == "folder" and _is_below(place, r.place)]
+            if not above:  # else the folder that held it looks after its images
+                notes.append(
+                    f"{printable(path)}: not there now; its images are kept (neuralcodes remove "
+                    "takes them out)"
+                )
     return roots
+
+
+def _is_below(place: bytes, folder: bytes) -> bool:
+    return place.startswith(folder.rstrip(b"/") + b"/")
 
 
 def add(
@@ -139,8 +153,16 @@ def remove(writer: Writer, pictures: Pictures, images: Any) -> int:
         out = [
             (where, member)
             for where, member, _ in chosen.values()
-            if not any(where == root or where.startswith(root.rstrip(b"/") + b"/") for root in gone)
+            if not any(where == root or _is_below(where, root) for root in gone)
             and os.path.isabs(where)
+        ]
+        # an archive in a folder would be found there again
+        folders = writer.query("SELECT place FROM roots WHERE kind = 'folder'")
+        out += [
+            (root, b"")
+            for root in gone
+            if archive_kind(Path(os.fsdecode(root)))
+            and any(_is_below(root, above) for (above,) in folders)
         ]
         writer.change_many("INSERT OR IGNORE INTO ignored VALUES (?, ?)", out)
         writer.change_many("DELETE FROM roots WHERE place = ?", [(root,) for root in gone])

@@ -28,7 +28,7 @@ from neuralcodes.collection.results import ImageRecord, Match, Results
 from neuralcodes.collection.searching import Searcher
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import DTYPES, Store, create_store
-from neuralcodes.collection.sync import SyncOptions, SyncReport
+from neuralcodes.collection.syncreport import SyncOptions, SyncReport
 from neuralcodes.collection.verify import VerifyReport, verify
 from neuralcodes.collection.verify import repair as mend
 from neuralcodes.collection.writer import Writer, writing
@@ -169,6 +169,7 @@ class Collection:
         *,
         prune: bool = False,
         retry_bad: bool = False,
+        archives: bool | None = None,
     ) -> SyncReport:
         """Bring the collection up to date with folders, zip files, tar files or single images.
 
@@ -180,12 +181,14 @@ class Collection:
             paths: what to look at; all that was indexed before when empty.
             prune: let images go also where a place holds none at all any more.
             retry_bad: try unreadable files again though they have not changed.
+            archives: open zip and tar files that lie in folders; None as last time, at first not.
+                Those that are named are always opened.
 
         Raises:
             UserError: nothing there, or another process is writing.
         """
         with self._writing() as writer:
-            options = SyncOptions(prune=prune, retry_bad=retry_bad)
+            options = SyncOptions(prune=prune, retry_bad=retry_bad, archives=archives)
             report = adding.sync(writer, self._coder, self.pictures, paths, options)
             update_index(writer)
         return report

@@ -22,6 +22,7 @@ from neuralcodes.collection.walk import file_stamp
 from neuralcodes.common.errors import UserError
 
 Crop = tuple[int, int, int, int]
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 @dataclass(frozen=True)
@@ -225,13 +226,22 @@ def picture_bytes(given: Any) -> bytes:
     if isinstance(given, (bytes, bytearray, memoryview)):
         return bytes(given)
     if isinstance(given, Image.Image):
-        return _png(given)
+        return _png(_plain(given))
     tensor = type(given).__module__.partition(".")[0] == "torch"
     if tensor:
         given = given.detach().cpu().numpy()
     if not isinstance(given, np.ndarray):
         raise UserError(f"a {type(given).__name__} is no picture; give a path, image or array")
     return _png(Image.fromarray(_channels_last(_to_bytes(given), tensor)))
+
+
+def _plain(image: Any) -> Any:
+    """A picture that a PNG file can keep: upright, as it would be when read from its own file."""
+    from neuralcodes.images.decode import to_rgb, turn_upright
+
+    image = image.copy()
+    turn_upright(image)
+    return image if image.mode in _PNG_MODES else to_rgb(image)
 
 
 def _to_bytes(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -261,7 +271,5 @@ def _channels_last(values: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any,
 
 def _png(image: Any) -> bytes:
     file = io.BytesIO()
-    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
-        image = image.convert("RGB")
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()

@@ -11,7 +11,7 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -21,8 +21,10 @@ from neuralcodes.collection.coding import BATCH, Coder
 from neuralcodes.collection.pictures import Pictures, name_of, printable
 from neuralcodes.collection.reading import Job, Reader, Ready
 from neuralcodes.collection.segments import Array
-from neuralcodes.collection.walk import Found, Root, walk
+from neuralcodes.collection.syncreport import BadFile, SyncOptions, SyncReport
+from neuralcodes.collection.walk import Found, Root, open_root, walk
 from neuralcodes.collection.writer import Writer, Written
+from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
 from neuralcodes.images.imageset import Pixels
 
@@ -30,69 +32,7 @@ COMMIT_IMAGES = 2000
 COMMIT_SECONDS = 5.0
 LOOK_UP = 400  # images a query; SQLite takes at least 999 values
 
-
-@dataclass(frozen=True)
-class BadFile:
-    """An image file without a code, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass
-class SyncReport:
-    """What an update did.
-
-    Attributes:
-        added, changed, moved, removed, unchanged: images.
-        computed: contents that went through the network.
-        bad: files that were tried now and could not be read.
-        notes: what the user should know: places that could not be read, images kept all the same.
-        seconds: all in all.
-    """
-
-    added: int = 0
-    changed: int = 0
-    moved: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    computed: int = 0
-    bad: list[BadFile] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
-
-    def summary(self) -> str:
-        """One line for people."""
-        counts = {
-            "new": self.added,
-            "changed": self.changed,
-            "moved": self.moved,
-            "gone": self.removed,
-            "unchanged": self.unchanged,
-            "bad": len(self.bad),
-        }
-        parts = [f"{count:,} {name}" for name, count in counts.items() if count] or ["nothing new"]
-        rate = f", {self.computed / self.seconds:,.0f} images/s" if self.computed else ""
-        return f"{', '.join(parts)}; {self.computed:,} codes made in {self.seconds:.1f} s{rate}"
-
-
-@dataclass(frozen=True)
-class SyncOptions:
-    """How to update.
-
-    Attributes:
-        remove_gone: let images go whose files are no longer there.
-        prune: also where a place holds no image at all any more (as a disk that is not mounted).
-        retry_bad: try bad files again though they have not changed.
-    """
-
-    remove_gone: bool = True
-    prune: bool = False
-    retry_bad: bool = False
+Gone = tuple[int, int | None, bytes]  # an image's id, code and place
 
 
 class Sync:
@@ -119,9 +59,12 @@ class Sync:
         for table in ("seen", "fresh"):  # images met, images that are new, in this run
             self._writer.db.execute(f"DROP TABLE IF EXISTS temp.{table}")
             self._writer.db.execute(f"CREATE TEMP TABLE {table} (image INTEGER PRIMARY KEY)")
-        plans = [self._plan(root) for root in roots]
-        self._read([job for _, jobs in plans for job in jobs])
-        for root, (count, _) in zip(roots, plans, strict=True):
+        plans = [(root, *self._plan(root)) for root in roots]
+        plans += self._plan_archives(roots)
+        # a place may lie in another one
+        once = {(j.found.place, j.found.member): j for *_, jobs in plans[::-1] for j in jobs[::-1]}
+        self._read(list(once.values())[::-1])
+        for root, count, _ in plans:
             self._finish(root, count)
         self._writer.merge_small()
         self.report.seconds = time.monotonic() - start
@@ -145,6 +88,34 @@ class Sync:
             name = printable(os.fsdecode(folder))
             self.report.notes.append(f"{name}: cannot be listed ({reason}); what it held is kept")
         return count, jobs
+
+    def _plan_archives(self, roots: Sequence[Root]) -> list[tuple[Root, int, list[Job]]]:
+        """As `_plan`, for archives met in folders; says which ones stay closed."""
+        plans, done = [], {root.place for root in roots}
+        for root in roots:
+            known = {place for (place,) in self._writer.query("SELECT place FROM roots")}
+            out = set(self._writer.query("SELECT place FROM ignored WHERE member = x''"))
+            met = [place for place in root.archives if place not in done and (place,) not in out]
+            closed = [place for place in met if not self._options.archives and place not in known]
+            if closed:
+                names = ", ".join(printable(os.fsdecode(os.path.basename(p))) for p in closed[:3])
+                self.report.notes.append(
+                    f"{printable(root.path)}: {len(closed)} archive(s) in it were not opened "
+                    f"({names}{', …' if len(closed) > 3 else ''}); name them, or --archives"
+                )
+            for place in met:
+                if place in closed or place in done:
+                    continue
+                done.add(place)
+                try:
+                    inner = open_root(os.fsdecode(place))
+                    count, jobs = self._plan(inner)
+                except UserError as error:
+                    self.report.notes.append(f"{error} (passed over)")
+                    continue
+                if count or place in known:
+                    plans.append((inner, count, jobs))
+        return plans
 
     def _unchanged_archive(self, root: Root) -> bool:
         if root.kind not in ("zip", "tar") or self._options.retry_bad:
@@ -297,36 +268,64 @@ class Sync:
 
     def _finish(self, root: Root, count: int) -> None:
         gone = self._gone(root) if self._options.remove_gone else []
-        if gone and not count and not self._options.prune:
-            self.report.notes.append(
-                f"{printable(root.path)}: holds no image now and held {len(gone)}; they are kept "
-                "in case it is a disk that is not mounted (--prune lets them go)"
-            )
-            gone = []
+        if gone and not self._options.prune:
+            if not count:
+                gone = self._spare(root.place, gone)
+            if root.kind == "folder":
+                for place in self._inner_roots(root, "folder"):
+                    if os.path.isdir(place) and not self._met_below(place):
+                        gone = self._spare(place, gone)
         with self._writer.transaction():
-            self._let_go(gone)
+            self._let_go([(image, code) for image, code, _ in gone])
             if root.kind == "own":
                 return
+            if root.kind == "folder" and gone:
+                self._forget_lost(self._inner_roots(root, "file", "zip", "tar"))
             self._writer.change(
                 "INSERT OR REPLACE INTO roots (place, kind, stamp, scanned) VALUES (?,?,?,?)",
                 (root.place, root.kind, root.stamp, time.time()),
             )
 
-    def _gone(self, root: Root) -> list[tuple[int, int | None]]:
-        """Images of a root that were not met and are not there any more: id and code."""
+    def _spare(self, place: bytes, gone: Sequence[Gone]) -> list[Gone]:
+        """Keep the images of a place that holds none at all any more."""
+        first, last = _below(place)
+        kept = {row for row in gone if row[2] == place or first < row[2] < last}
+        if kept:
+            self.report.notes.append(
+                f"{printable(os.fsdecode(place))}: holds no image now and held {len(kept)}; they "
+                "are kept in case it is a disk that is not mounted (--prune lets them go)"
+            )
+        return [row for row in gone if row not in kept]
+
+    def _inner_roots(self, root: Root, *kinds: str) -> list[bytes]:
+        sql = "SELECT place, kind FROM roots WHERE place > ? AND place < ?"
+        rows = self._writer.query(sql, _below(root.place))
+        return [place for place, kind in rows if kind in kinds]
+
+    def _met_below(self, place: bytes) -> bool:
+        sql = "SELECT 1 FROM images JOIN temp.seen ON image = id WHERE place > ? AND place < ?"
+        return bool(self._writer.query(f"{sql} LIMIT 1", _below(place)))
+
+    def _forget_lost(self, places: Sequence[bytes]) -> None:
+        for place in places:
+            left = self._writer.query("SELECT 1 FROM images WHERE place = ? LIMIT 1", (place,))
+            if not left and _is_gone(place):
+                self._writer.change("DELETE FROM roots WHERE place = ?", (place,))
+
+    def _gone(self, root: Root) -> list[Gone]:
+        """Images of a root that were not met and are not there any more."""
         unseen = "id NOT IN (SELECT image FROM temp.seen)"
         if root.kind in ("zip", "tar"):
-            sql = f"SELECT id, code FROM images WHERE place = ? AND {unseen}"
+            sql = f"SELECT id, code, place FROM images WHERE place = ? AND {unseen}"
             return self._writer.query(sql, (root.place,))
         if root.kind in ("file", "own"):
             return []
-        prefix = root.place.rstrip(b"/")
         rows = self._writer.query(
-            "SELECT id, code, place FROM images WHERE place > ? AND place < ? "
-            f"AND member = x'' AND {unseen}",
-            (prefix + b"/", prefix + b"0"),  # 0 is what comes after /
+            f"SELECT id, code, place FROM images WHERE place > ? AND place < ? AND {unseen}",
+            _below(root.place),
         )
-        return [(image, code) for image, code, place in rows if _is_gone(place)]
+        lost = {place for place in {place for *_, place in rows} if _is_gone(place)}
+        return [row for row in rows if row[2] in lost]
 
     def _let_go(self, gone: Sequence[tuple[int, int | None]]) -> None:
         """Remove images; one whose content is new elsewhere has moved and keeps its id."""
@@ -364,6 +363,12 @@ def naming(found: Found) -> tuple[str, str, str]:
         label = os.fsdecode(os.path.basename(os.path.dirname(found.place)))
         return name, "", printable(label)
     return name, folder, folder.rpartition("/")[2]
+
+
+def _below(place: bytes) -> tuple[bytes, bytes]:
+    """What all places below a folder lie between."""
+    prefix = place.rstrip(b"/")
+    return prefix + b"/", prefix + b"0"  # 0 is what comes after /
 
 
 def _is_gone(place: bytes) -> bool:

@@ -45,12 +45,14 @@ class Root:
         kind: folder, file, zip, tar, or own: a file that the collection keeps.
         stamp: of the file, "" for a folder.
         unreadable: folders in it that could not be listed, with the reason.
+        archives: zip and tar files met in it.
     """
 
     place: bytes
     kind: str
     stamp: str = ""
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    archives: list[bytes] = field(default_factory=list)
 
     @property
     def path(self) -> str:
@@ -83,7 +85,7 @@ def walk(root: Root) -> Iterator[Found]:
 
     Hidden files and folders are passed over, and so are collections. Symbolic links are followed,
     except one that leads back to a folder that holds it. What cannot be listed is noted in
-    `root.unreadable`.
+    `root.unreadable`, archives in a folder in `root.archives`.
 
     Raises:
         UserError: an archive cannot be opened.
@@ -140,6 +142,8 @@ def _walk_folder(root: Root) -> Iterator[Found]:
                     stack.append((iter(inside), identity))
         elif is_image_name(name):
             yield _found(entry, os.fsdecode(entry.path[begin:]))
+        elif archive_kind(Path(name)) and not is_hidden(name) and entry.is_file():
+            root.archives.append(os.path.realpath(entry.path))
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

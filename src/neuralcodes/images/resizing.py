@@ -52,7 +52,7 @@ class _Exact:
 
 
 def is_exact(resize: Resize) -> bool:
-    """Whether it is a pretrained network's own way, which leaves no room for faster decoding."""
+    """Whether it is a pretrained network's own way, which scales even what has the size already."""
     return resize not in ("crop", "squash")
 
 
