@@ -19,5 +19,5 @@ They may be called from any thread, and they block: write routes as `def`, not `
 Refusals are `errors.RefusedError` (message, status); the application answers them as JSON unless
 the page's route catches them. Answers get a strict content security policy (`security.POLICY`: no
 inline script or style, no `eval`, nothing from outside); forms that change something need no token
-of their own, `security.Guard` checks where they come from. Static files: a fixed list, as `docs` has.
+of their own, `security.Guard` checks where they come from. Static files: a fixed list; see `docs`.
 """

@@ -195,9 +195,8 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
     for column, value in metadata.items():
         if not _COLUMN.fullmatch(column) or column.lower() in RESERVED:
             raise RefusedError(f"metadata: {column[:64]!r} cannot be a column's name")
-        if not isinstance(value, str | int | float) or (
-            isinstance(value, int) and abs(value) >= 2**63
-        ):
+        number = isinstance(value, int | float) and abs(value) < 2**63  # so not NaN either
+        if not number and not isinstance(value, str):
             raise RefusedError(f"metadata: {column} must be text or a number")
         if isinstance(value, str) and len(value) > 1000:
             raise RefusedError(f"metadata: {column} is longer than 1000 characters")

@@ -78,6 +78,7 @@ class Finder:
             page=wanted.page,
             more=len(matches) > first + wanted.k and beyond <= self._settings.most,
             relevant_total=None if label is None else self._relevant_total(label, images),
+            means=self._collection.means,
             warning=self._collection.warning,
             seconds=round(time.perf_counter() - start, 6),
             matches=[match_model(one, label) for one in matches[first : first + wanted.k]],
@@ -211,6 +212,7 @@ def match_model(match: Match, label: str | None) -> models.Match:
     return models.Match(
         rank=match.rank,
         distance=round(match.distance, 6),
+        probability=None if match.probability is None else round(match.probability, 4),
         relevant=None if label is None else match.image.label == label,
         image=image_model(match.image),
     )

@@ -85,10 +85,15 @@ class Image(Model):
 
 
 class Match(Model):
-    """A result. `relevant`: of the query's label; null where the query has none."""
+    """A result.
+
+    `relevant`: of the query's label; null where the query has none. `probability`: that it matches,
+    where distances are calibrated (`means` of the answer says what a match is).
+    """
 
     rank: int
     distance: float
+    probability: float | None = None
     relevant: bool | None = None
     image: Image
 
@@ -118,6 +123,7 @@ class Answer(Model):
     page: int
     more: bool
     relevant_total: int | None = None
+    means: str = ""
     warning: str = ""
     seconds: float
     matches: list[Match]

@@ -199,7 +199,8 @@ def _digest(text: str) -> bytes:
 def _name(host: str) -> str:
     """The name of a Host header, without the port."""
     if host.startswith("["):
-        return host.partition("]")[0].lower() + "]"
+        name, bracket, _ = host.partition("]")
+        return (name + bracket).lower()
     return host.partition(":")[0].lower()
 
 
