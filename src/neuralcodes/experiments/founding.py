@@ -12,13 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from neuralcodes.codes.encoder import Encoder
-from neuralcodes.codes.spec import parse_code
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json
-from neuralcodes.evaluation.class_retrieval import ClassRetrieval, evaluate_class_retrieval
+from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.stored import load_retrieval, save_retrieval
 from neuralcodes.experiments.configuration import Configuration, Prepared, describe, prepare
+from neuralcodes.experiments.judging import judge_codes
 from neuralcodes.experiments.runfolder import RunFolder
 from neuralcodes.networks.opened import OpenNetwork, open_network, save_network
 from neuralcodes.networks.registry import get_network
@@ -27,6 +26,8 @@ from neuralcodes.networks.summary import layer_table
 from neuralcodes.reports.content import Comparison, RunContent
 from neuralcodes.reports.figures import write_history_figure
 from neuralcodes.reports.page import write_report
+from neuralcodes.reports.retraining import changes, comparable
+from neuralcodes.reports.unlabelled import write_unlabelled_report
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.checkpoint import checkpoint_config
 from neuralcodes.training.classification import ClassifierScore, evaluate_classifier
@@ -45,10 +46,17 @@ REFERENCE = Comparison(
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A run's results: the classifier's by split, the codes' by layer."""
+    """A run's results.
+
+    Attributes:
+        classification: the classifier's by split; empty without classes.
+        retrievals: the codes' by layer.
+        before: those of the weights that the run started with, where they were judged.
+    """
 
     classification: dict[str, ClassifierScore]
     retrievals: dict[str, ClassRetrieval]
+    before: dict[str, ClassRetrieval]
 
 
 def reproduce(configuration: Configuration, out: Path, resume: bool = False) -> RunFolder:
@@ -86,7 +94,7 @@ def train_run(
         runtime,
         run.checkpoints,
         resume=resume,
-        start=None if configuration.start is None else open_network(configuration.start),
+        start=configuration.start,
         after_epoch=partial(_record_history, run),
     )
     network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)
@@ -116,9 +124,12 @@ def evaluate_run(
     run.metrics_file.unlink(missing_ok=True)
     runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
     network = open_network(str(run.path))
-    classification = _score_classifier(network, prepared, runtime)
-    retrievals = _score_codes(run, network, prepared, runtime)
-    evaluation = Evaluation(classification, retrievals)
+    labelled = prepared.labelled
+    classification = _score_classifier(network, prepared, runtime) if labelled else {}
+    retrievals = judge_codes(network, prepared, runtime, run.codes)
+    for layer, found in retrievals.items():
+        save_retrieval(run.retrieval(layer), found, prepared.split.ood.fingerprint())
+    evaluation = Evaluation(classification, retrievals, _before(run, retrievals))
     write_json(run.metrics_file, _metrics(run, evaluation))
     return evaluation
 
@@ -131,18 +142,21 @@ def report_run(run: RunFolder, prepared: Prepared) -> Path:
     config, metrics = run.read_config(), read_json(run.metrics_file)
     kind = get_network(config["network"])
     ended = read_json(run.training_file)
+    retrievals = {layer: load_retrieval(run.retrieval(layer)) for layer in metrics["map"]}
     content = RunContent(
         config=config,
         history=read_history(run.history_file),
         stopped_because=ended["stopped_because"],
         kept_epoch=ended["kept_epoch"],
         classification={n: ClassifierScore(**v) for n, v in metrics["splits"].items()},
-        retrievals={layer: load_retrieval(run.retrieval(layer)) for layer in metrics["map"]},
+        retrievals=retrievals,
         split=prepared.split,
         layers=layer_table(kind.build(config["train_classes"]), kind.input_size, kind.layers),
         comparison=_comparison(config),
+        before=_before(run, retrievals),
     )
-    return write_report(run.path, content)
+    write = write_report if prepared.labelled else write_unlabelled_report
+    return write(run.path, content)
 
 
 def _comparison(config: dict[str, Any]) -> Comparison | None:
@@ -162,33 +176,40 @@ def _score_classifier(
     }
 
 
-def _score_codes(
-    run: RunFolder, network: OpenNetwork, prepared: Prepared, runtime: Runtime
-) -> dict[str, ClassRetrieval]:
-    ood = prepared.split.ood
-    layers = list(network.kind.layers)
-    requests = [parse_code(f"{network.name}@{layer}") for layer in layers]
-    made = Encoder(network, requests, runtime).encode_images(ood, run.codes, layers)
-    found = {}
-    for layer, codes in zip(layers, made, strict=True):
-        found[layer] = evaluate_class_retrieval(codes, ood.label_array())
-        save_retrieval(run.retrieval(layer), found[layer], ood.fingerprint())
-    return found
+def _before(run: RunFolder, after: dict[str, ClassRetrieval]) -> dict[str, ClassRetrieval]:
+    """What the run's start reached, of layers that can be compared with the run's own."""
+    kept = {layer: run.before(layer) for layer in after if run.before(layer).is_file()}
+    found = {layer: load_retrieval(path) for layer, path in kept.items()}
+    return {layer: value for layer, value in found.items() if comparable(value, after[layer])}
 
 
 def _metrics(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
-    scores = {layer: r.average_precision for layer, r in evaluation.retrievals.items()}
-    intervals = {layer: score.interval() for layer, score in scores.items()}
     ended = read_json(run.training_file)
-    return {
+    metrics = {
         "splits": {name: score.to_json() for name, score in evaluation.classification.items()},
-        "map": {layer: _number(score.mean) for layer, score in scores.items()},
-        "map_low": {layer: _number(low) for layer, (low, _) in intervals.items()},
-        "map_high": {layer: _number(high) for layer, (_, high) in intervals.items()},
+        **_means(evaluation.retrievals),
         "codes": {layer: r.spec.to_json() for layer, r in evaluation.retrievals.items()},
         "epochs": ended["epochs"],
         "kept_epoch": ended["kept_epoch"],
         "stopped_because": ended["stopped_because"],
+    }
+    if evaluation.before:
+        found = changes(evaluation.before, evaluation.retrievals)
+        metrics["before"] = {
+            **_means(evaluation.before),
+            "codes": {layer: r.spec.to_json() for layer, r in evaluation.before.items()},
+        }
+        metrics["change"] = {change.alias: change.difference.to_json() for change in found}
+    return metrics
+
+
+def _means(retrievals: dict[str, ClassRetrieval]) -> dict[str, Any]:
+    scores = {layer: r.average_precision for layer, r in retrievals.items()}
+    intervals = {layer: score.interval() for layer, score in scores.items()}
+    return {
+        "map": {layer: _number(score.mean) for layer, score in scores.items()},
+        "map_low": {layer: _number(low) for layer, (low, _) in intervals.items()},
+        "map_high": {layer: _number(high) for layer, (_, high) in intervals.items()},
     }
 
 
@@ -220,8 +241,9 @@ def reopen(path: Path, data: Path | None) -> tuple[RunFolder, Prepared]:
     configuration = Configuration(
         data=data,
         images=images["kind"],
-        classes=images["classes"],
+        classes=images["classes"] or None,
         train_classes=config["train_classes"],
+        labels=config.get("labels", "folder"),
         network=config["network"],
     )
     return run, prepare(configuration)

@@ -11,11 +11,13 @@ from neuralcodes.common.errors import UserError
 from neuralcodes.images.imageset import ImageSet, Rows
 
 REFERENCE_SEED = 42
+LEAST_UNLABELLED = 50  # images: a tenth of fewer says nothing
 
 
 @dataclass(frozen=True)
 class Split:
-    """Four disjoint image sets. `ood` holds only classes that the other three never show."""
+    """Four disjoint image sets. `ood` holds only classes that the other three never show, or of
+    images without classes some that they do not show."""
 
     train: ImageSet
     val: ImageSet
@@ -68,4 +70,25 @@ def reference_split(images: ImageSet, train_classes: int, seed: int = REFERENCE_
     parts: list[npt.NDArray[np.int64]] = [
         inside[2 * tenth :], inside[:tenth], inside[tenth : 2 * tenth], outside,
     ]  # fmt: skip
+    return Split(*(images.select(rows) for rows in parts))
+
+
+def unlabelled_split(images: ImageSet, seed: int = REFERENCE_SEED) -> Split:
+    """A split of images without classes: a tenth validation, a tenth to be searched, no test.
+
+    Args:
+        images: any set; its labels, if it has some, are not looked at.
+        seed: of the permutation, below 2³².
+
+    Raises:
+        UserError: too few images.
+    """
+    if len(images) < LEAST_UNLABELLED:
+        raise UserError(
+            f"{images.source}: {len(images)} images are too few to learn from and to hold some "
+            f"out; give at least {LEAST_UNLABELLED}"
+        )
+    order = np.random.RandomState(seed).permutation(len(images))
+    tenth = len(order) // 10
+    parts = order[2 * tenth :], order[:tenth], order[:0], order[tenth : 2 * tenth]
     return Split(*(images.select(rows) for rows in parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
@@ -70,6 +70,8 @@ class RunContent:
         split: with class labels.
         layers: the network's summary.
         comparison: figures on the same images; None when there are none.
+        before: by layer alias, what the weights that the run started with reached on the same
+            queries; empty where they were not judged.
     """
 
     config: Mapping[str, Any]
@@ -81,3 +83,4 @@ class RunContent:
     split: Split
     layers: Sequence[LayerRow]
     comparison: Comparison | None = None
+    before: Mapping[str, ClassRetrieval] = field(default_factory=dict)

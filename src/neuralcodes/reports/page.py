@@ -32,6 +32,7 @@ from neuralcodes.reports.pictures import (
     thumbnail,
 )
 from neuralcodes.reports.results import SHOWN_NEIGHBOURS, Results, work_out
+from neuralcodes.reports.retraining import changes, summary
 from neuralcodes.reports.style import DARK, LIGHT, svg_bytes
 
 NARROW = "(max-width: 40rem)"
@@ -62,43 +63,41 @@ def render_page(name: str, content: RunContent, results: Results | None = None) 
         results: worked out from `content` when not given.
     """
     results = results or work_out(content)
-    environment = Environment(
-        loader=PackageLoader("neuralcodes.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for word in ("fraction", "percent", "span", "percent_span", "plural"):
-        environment.filters[word] = getattr(wording, word)
     plots = plots_of(content, results)
-    return environment.get_template("run.html.j2").render(
-        name=name,
-        content=content,
-        results=results,
-        headline=_headline(content, results),
-        answers=answers(content, results),
-        plots={key: _forms(plot) for key, plot in plots.items()},
-        queries=_queries(content, results),
-        samples=_samples(content),
-        split_names=wording.SPLIT_NAMES,
-        config=wording.flat_config(content.config),
-        paper=[
-            p for p in PAPER if any(r.alias in p.mean_average_precision for r in results.layers)
-        ],
-        paper_note=PAPER_NOTE,
-        bands=any(
-            not math.isnan(low)
-            for layer in results.layers
-            for _, (low, _) in layer.precision_at.values()
-        ),
-        cut_offs=sorted({k for layer in results.layers for k in layer.precision_at}),
-        parameters=sum(row.parameters for row in content.layers),
-        training_time=wording.duration(sum(entry.seconds for entry in content.history)),
-        neighbours=SHOWN_NEIGHBOURS,
-        tiny=max(content.split.ood.size) <= PIXEL_ART,
-        narrow=NARROW,
-        dark=DARK_PAGE,
+    found = changes(content.before, content.retrievals)
+    return (
+        page_environment()
+        .get_template("run.html.j2")
+        .render(
+            name=name,
+            content=content,
+            results=results,
+            headline=_headline(content, results),
+            answers=answers(content, results),
+            changes=found,
+            changes_summary=summary(found),
+            plots={key: plot_forms(plot) for key, plot in plots.items()},
+            queries=_queries(content, results),
+            samples=_samples(content),
+            split_names=wording.SPLIT_NAMES,
+            config=wording.flat_config(content.config),
+            paper=[
+                p for p in PAPER if any(r.alias in p.mean_average_precision for r in results.layers)
+            ],
+            paper_note=PAPER_NOTE,
+            bands=any(
+                not math.isnan(low)
+                for layer in results.layers
+                for _, (low, _) in layer.precision_at.values()
+            ),
+            cut_offs=sorted({k for layer in results.layers for k in layer.precision_at}),
+            parameters=sum(row.parameters for row in content.layers),
+            training_time=wording.duration(sum(entry.seconds for entry in content.history)),
+            neighbours=SHOWN_NEIGHBOURS,
+            tiny=max(content.split.ood.size) <= PIXEL_ART,
+            narrow=NARROW,
+            dark=DARK_PAGE,
+        )
     )
 
 
@@ -129,7 +128,21 @@ def _headline(content: RunContent, results: Results) -> str:
     )
 
 
-def _forms(plot: Plot) -> dict[str, Any]:
+def page_environment() -> Environment:
+    """Templates and the words that they use."""
+    environment = Environment(
+        loader=PackageLoader("neuralcodes.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for word in ("fraction", "percent", "span", "percent_span", "plural", "signed"):
+        environment.filters[word] = getattr(wording, word)
+    return environment
+
+
+def plot_forms(plot: Plot) -> dict[str, Any]:
     """A plot as SVG: wide and narrow, light and dark, with its size in CSS pixels."""
     forms: dict[str, Any] = {"alt": plot.alt}
     for width, narrow in (("wide", False), ("narrow", True)):
