@@ -27,6 +27,7 @@ from neuralcodes.common.errors import UserError
 from neuralcodes.experiments.founding import reopen
 from neuralcodes.images.classfolders import class_folders
 from neuralcodes.images.imageset import ImageSet
+from neuralcodes.images.tinyimagenet import holds_tiny_imagenet, tiny_imagenet
 from neuralcodes.images.unlabelled import all_images
 from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
@@ -167,6 +168,8 @@ def _open_images(fitting: Fitting, network: str, pre: Preprocessing, labelled: b
                 f"--data: not the images that {network} was trained on; give the place of those"
             )
         images = prepared.split.train
+    elif holds_tiny_imagenet(Path(fitting.on)):
+        images = tiny_imagenet(Path(fitting.on))
     elif labelled:
         images = class_folders(Path(fitting.on), pre.size, pre.resize)
     else:

@@ -1,0 +1,123 @@
+"""Index backends measured on the few best codes: recall, time of a search, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from neuralcodes.choosing.sweep import NEAREST
+from neuralcodes.codes.transforms.base import Floats
+from neuralcodes.common.errors import UserError
+from neuralcodes.index.backend import IndexBackend, get_backend
+from neuralcodes.index.choose import choose_index
+from neuralcodes.index.exact import search_exact
+from neuralcodes.index.recall import measure, tune
+
+BACKENDS = ("exact", "flat", "hnsw", "ivfpq")
+TARGET = 0.95
+HELD_OUT = 200  # queries, at most
+SLOW = 5.0  # milliseconds; a search that is faster needs no approximation
+GAIN = 2.0  # times as fast, or another index is not worth it
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """An index over one code.
+
+    Attributes:
+        code: the short form.
+        backend: by name.
+        images: codes in it.
+        recall, low, high: share of the true 10 nearest found, with its 95 % interval.
+        milliseconds: a query, one at a time, median.
+        bytes: an image, of the stored code and the index together.
+        met: whether recall reaches the target.
+    """
+
+    code: str
+    backend: str
+    images: int
+    recall: float
+    low: float
+    high: float
+    milliseconds: float
+    bytes: float
+    met: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Indexed:
+        """Read what `to_json` wrote."""
+        return cls(**value)
+
+
+def measure_index(
+    code: str, stored_bytes: int, values: Floats, queries: Floats, backend: str, seed: int
+) -> Indexed | None:
+    """Build an index over codes and search it by some that are held out; None where it cannot be.
+
+    Args:
+        code: the short form.
+        stored_bytes: of a code in the collection.
+        values: float32 n×d as they are searched.
+        queries: float32 n×d, the same images' codes as queries.
+        backend: by name.
+        seed: of the choice of queries.
+    """
+    count = len(values)
+    generator = np.random.default_rng(seed)
+    held = generator.permutation(count)[: max(2, min(HELD_OUT, count // 5))]
+    inside = np.setdiff1d(np.arange(count), held)
+    base = np.ascontiguousarray(values[inside])
+    kind = get_backend(backend)
+    try:
+        chosen = choose_index(len(base), base.shape[1], backend=backend)
+        index: IndexBackend = kind(base.shape[1], chosen.parameters, lambda ids: base[ids])
+        if kind.trained:
+            index.train(base)
+        index.add(base, np.arange(len(base)))
+    except (UserError, StopIteration):  # too few codes, or of a length that cannot be cut
+        return None
+    wanted = np.ascontiguousarray(queries[held])
+    truth = search_exact(wanted, base, min(NEAREST, len(base)))
+    if kind.exact:
+        found = measure(index, wanted, truth, TARGET)
+    else:
+        found = tune(index, wanted, truth, TARGET, seed)
+    codes_in_memory = base.nbytes if backend == "exact" else 0  # a collection's are mapped
+    memory = index.memory_bytes() - codes_in_memory
+    return Indexed(
+        code=code,
+        backend=backend,
+        images=len(base),
+        recall=found.mean,
+        low=found.low,
+        high=found.high,
+        milliseconds=found.milliseconds,
+        bytes=stored_bytes + memory / len(base),
+        met=found.met,
+    )
+
+
+def choose_backend(measured: Sequence[Indexed], code: str) -> Indexed | None:
+    """Exact search while a query takes less than `SLOW` milliseconds; else the fastest index that
+    keeps the promised recall and is `GAIN` times as fast. None where nothing was measured."""
+    mine = [one for one in measured if one.code == code and one.met]
+    if not mine:
+        return None
+    exact = min(
+        (one for one in mine if one.backend in ("exact", "flat")),
+        key=lambda one: (one.backend != "exact", one.milliseconds),
+        default=None,
+    )
+    fastest = min(mine, key=lambda one: one.milliseconds)
+    if exact is None:
+        return fastest
+    slow = exact.milliseconds >= SLOW and fastest.milliseconds * GAIN <= exact.milliseconds
+    return fastest if slow else exact

@@ -1,0 +1,161 @@
+"""The picture of a choice: quality against size and against time, with the Pareto front."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from neuralcodes.choosing.outcome import Choice, Point
+from neuralcodes.reports.style import LIGHT, Style, dress, new_figure, plain
+from neuralcodes.reports.wording import fraction, span
+
+MARKERS = "os^Dvp*XP<>hd"
+TICKS = 9  # at most, along the sizes
+
+
+@plain
+def choice_figure(choice: Choice, style: Style = LIGHT, narrow: bool = False) -> Figure:
+    """MAP on the classes that choose against bytes a code and against milliseconds a search.
+
+    Colour tells the layer, the mark the kind of transform; a line joins the front, whose codes
+    carry their 95 % intervals, and a ring is around the recommended one.
+    """
+    figure, axes = new_figure(style, 2, narrow, panel=(5.2, 4.3))
+    if narrow:
+        figure.set_figheight(8.6)
+    layers = layer_names(choice.points)
+    kinds = kind_names(choice.points)
+    _panel(axes[0], choice, style, (layers, kinds), lambda p: float(p.bytes), lambda p: p.front)
+    _panel(
+        axes[1], choice, style, (layers, kinds), lambda p: p.milliseconds,
+        lambda p: p.front_by_time,
+    )  # fmt: skip
+    axes[0].set(title="Quality against size", xlabel="bytes a code", ylabel="mAP")
+    axes[1].set(title="Quality against time", xlabel="ms a search", ylabel="mAP")
+    for part in axes:
+        part.title.set_color(style.ink)
+    _size_ticks(axes[0], choice.points)
+    axes[1].xaxis.set_minor_formatter(NullFormatter())
+    axes[1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    figure.legend(
+        handles=_legend(layers, kinds, style),
+        loc="outside lower center",
+        ncols=3 if narrow else 6,
+        frameon=False,
+        labelcolor=style.ink,
+        fontsize=8.5,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
+    return figure
+
+
+def choice_alt(choice: Choice) -> str:
+    """The picture in words."""
+    front = sorted((p for p in choice.points if p.front), key=lambda p: p.bytes)
+    steps = "; ".join(
+        f"{p.bytes:,} bytes {fraction(p.map)} ({span((p.low, p.high))}, {p.code})" for p in front
+    )
+    return (
+        f"Two scatter plots of {len(choice.points)} codes: mAP against bytes a code and against "
+        f"milliseconds a search. Front by bytes: {steps}. Recommended: {choice.chosen.code}."
+    )
+
+
+def layer_names(points: Sequence[Point]) -> list[str]:
+    """Layers as they are named on the page: without the network where there is only one."""
+    return list(dict.fromkeys(layer_name(p, points) for p in sorted(points, key=lambda p: p.code)))
+
+
+def layer_name(point: Point, points: Sequence[Point]) -> str:
+    """One point's layer; see `layer_names`."""
+    one = len({p.network for p in points}) == 1
+    name = point.layer if one else f"{point.network}@{point.layer}"
+    return name if point.pooling == "flatten" else f"{name}/{point.pooling}"
+
+
+def kind_name(point: Point) -> str:
+    """Its chain of transforms without the numbers."""
+    kinds = [re.sub(r"(?<=[a-z])\d+$", "", name) for name in point.transforms.split("/") if name]
+    return "/".join(_whole(kind) for kind in kinds) or "as it is"
+
+
+def kind_names(points: Sequence[Point]) -> list[str]:
+    """All kinds of chains, those of fewest steps first."""
+    names = dict.fromkeys(kind_name(p) for p in points)
+    return sorted(names, key=lambda name: (name != "as it is", name.count("/"), name))
+
+
+def _whole(kind: str) -> str:
+    return "int8" if kind == "int" else kind
+
+
+def _panel(
+    axes: Axes,
+    choice: Choice,
+    style: Style,
+    names: tuple[list[str], list[str]],
+    cost: Callable[[Point], float],
+    on_front: Callable[[Point], bool],
+) -> None:
+    layers, kinds = names
+    dress(axes, style)
+    axes.set_xscale("log")
+    front = sorted((p for p in choice.points if on_front(p)), key=cost)
+    axes.plot(
+        [cost(p) for p in front], [p.map for p in front], color=style.muted, linewidth=1.2,
+        zorder=1, drawstyle="steps-post",
+    )  # fmt: skip
+    for point in choice.points:
+        colour = style.series[layers.index(layer_name(point, choice.points)) % len(style.series)]
+        axes.plot(
+            cost(point), point.map, MARKERS[kinds.index(kind_name(point)) % len(MARKERS)],
+            color=colour, markersize=5.5, alpha=1.0 if on_front(point) else 0.45,
+            markeredgewidth=0, zorder=3 if on_front(point) else 2,
+        )  # fmt: skip
+        if on_front(point):
+            axes.plot(
+                [cost(point)] * 2, [point.low, point.high], color=colour, linewidth=1.3, zorder=2
+            )
+    chosen = choice.chosen
+    axes.plot(
+        cost(chosen), chosen.map, "o", markersize=14, markerfacecolor="none",
+        markeredgecolor=style.ink, markeredgewidth=1.6, zorder=4,
+    )  # fmt: skip
+
+
+def _size_ticks(axes: Axes, points: Sequence[Point]) -> None:
+    """Powers of 2 that span the sizes, thinned out."""
+    low, high = min(p.bytes for p in points), max(p.bytes for p in points)
+    ticks = [2**n for n in range(64) if low <= 2 ** (n + 1) and 2 ** (n - 1) <= high]
+    step = -(-len(ticks) // TICKS)
+    axes.xaxis.set_major_locator(FixedLocator(ticks[::step]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _short(value: float) -> str:
+    return f"{value / 1024:g}K" if value >= 1024 else f"{value:g}"
+
+
+def _legend(layers: list[str], kinds: list[str], style: Style) -> list[Line2D]:
+    marks = [
+        Line2D([], [], color=style.series[n % len(style.series)], marker="s", linestyle="",
+               markersize=6, label=name)
+        for n, name in enumerate(layers)
+    ]  # fmt: skip
+    marks += [
+        Line2D([], [], color=style.muted, marker=MARKERS[n % len(MARKERS)], linestyle="",
+               markersize=5.5, label=name)
+        for n, name in enumerate(kinds)
+    ]  # fmt: skip
+    marks.append(
+        Line2D([], [], color=style.ink, marker="o", linestyle="", markersize=10,
+               markerfacecolor="none", label="recommended")
+    )  # fmt: skip
+    return [*marks, Line2D([], [], color=style.muted, linewidth=1.2, label="front")]
