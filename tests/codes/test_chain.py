@@ -174,8 +174,30 @@ def test_files_lie_in_the_order_of_the_chain(run):
     assert str(transform_file(spec, ["pca8", "pq4"])) == f"{root}/L6/pca8/pq4.safetensors"
     pooled = replace(spec, layer="relu5", pooling="gem")
     assert str(transform_file(pooled, ["pca8"])) == f"{root}/relu5/gem/pca8.safetensors"
-    with pytest.raises(UserError, match="elsewhere: not a run folder"):
+    with pytest.raises(UserError, match="elsewhere: no such run folder"):
         transform_file(replace(spec, name="elsewhere@L6"), ["pca8"])
+
+
+def test_networks_without_a_folder_have_one_in_the_data_folder(run, monkeypatch, tmp_path):
+    """Two revisions of a pretrained network never share a fitted file."""
+    monkeypatch.setenv("NEURALCODES_HOME", str(tmp_path / "home"))
+    shipped = replace(run.spec, name="shipped@L6")
+    where = tmp_path / "home/transforms"
+    weights = run.spec.weights[:16]
+    assert transform_file(shipped, ["pca8"]) == where / f"shipped-{weights}/L6/pca8.safetensors"
+    hub = replace(
+        run.spec, name="hf:some/net#main@encoder.1", network="hf:some/net", layer="encoder.1"
+    )
+    one = transform_file(hub, ["pca8", "int8"])
+    assert one == where / f"hf-some-net-{weights}/encoder.1/pca8/int8.safetensors"
+    assert transform_file(replace(hub, weights="0" * 32), ["pca8", "int8"]) != one
+    local = replace(hub, name="hf:./runs/a@encoder.1")
+    assert transform_file(local, ["pca8"]) == Path("runs/a/transforms/encoder.1/pca8.safetensors")
+    save_fitted(transform_file(shipped, ["pca8"]), chain_of("pca8").steps[0])
+    assert open_chain(shipped, ["pca8"]).spec.name == "shipped@L6/pca8"
+    monkeypatch.delenv("NEURALCODES_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert transform_file(shipped, ["pca8"]).is_relative_to(tmp_path / "data/neuralcodes")
 
 
 def test_a_chain_is_opened_by_its_names(run):

@@ -3,12 +3,15 @@
 `TRANSFORM.safetensors` holds the tensors; its header says which code the transform was fitted on
 and on which images. It lies under the network's folder in the order of the chain: that of
 `runs/r1@L6/pca128/int8` is `runs/r1/transforms/L6/pca128/int8.safetensors`, and a pooling other
-than `flatten` is one more folder.
+than `flatten` is one more folder. Networks that are no folder or file of the user's (`shipped`,
+`hf:…`) have one under `NEURALCODES_HOME`, named after network and weights.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +25,8 @@ from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.codes.transforms.base import Transform
 from neuralcodes.codes.transforms.registry import get_transform
 from neuralcodes.common.errors import UserError
-from neuralcodes.networks.registry import get_network
+from neuralcodes.networks.names import path_of
+from neuralcodes.networks.registry import get_network, network_names
 from neuralcodes.networks.weights import save_tensors
 
 FORMAT = "1"
@@ -72,21 +76,49 @@ def transform_file(code: CodeSpec, names: Sequence[str]) -> Path:
         names: at least one.
 
     Raises:
-        UserError: the code's network is known by a name that is not a path.
+        UserError: the code's network is a path that is not there, or there is no home folder.
     """
-    network = code.name.rpartition("@")[0]
-    place = Path(network)
-    if not place.exists():
-        raise UserError(
-            f"{network}: not a run folder or weights file, so transforms have no place to lie; "
-            "give the folder that holds its weights"
-        )
-    folder = (place if place.is_dir() else place.with_suffix("")) / "transforms"
-    aliases = {own: alias for alias, own in get_network(code.network).layers.items()}
-    folder /= aliases.get(code.layer, code.layer)
+    folder = _network_folder(code) / _layer(code)
     if code.pooling != "flatten":
         folder /= code.pooling
     return folder.joinpath(*names[:-1], f"{names[-1]}.safetensors")
+
+
+def _layer(code: CodeSpec) -> str:
+    """The layer as people type it: its alias where the network gives it one."""
+    kind = get_network(code.network) if code.network in network_names() else None
+    aliases = {own: alias for alias, own in kind.layers.items()} if kind else {}
+    return aliases.get(code.layer, code.layer)
+
+
+def _network_folder(code: CodeSpec) -> Path:
+    network = code.name.rpartition("@")[0]
+    place = path_of(network)
+    if place is None:
+        readable = re.sub(r"[^A-Za-z0-9.]+", "-", network.partition("#")[0])
+        return data_folder() / "transforms" / f"{readable}-{code.weights[:16]}"
+    if not place.exists():
+        raise UserError(
+            f"{network}: no such run folder or weights file, so transforms have no place to lie"
+        )
+    return (place if place.is_dir() else place.with_suffix("")) / "transforms"
+
+
+def data_folder() -> Path:
+    """`NEURALCODES_HOME`, else `XDG_DATA_HOME`/neuralcodes, else ~/.local/share/neuralcodes.
+
+    Raises:
+        UserError: there is no home folder.
+    """
+    try:
+        if own := os.environ.get("NEURALCODES_HOME"):
+            return Path(own).expanduser()
+        shared = os.environ.get("XDG_DATA_HOME")
+        return (Path(shared) if shared else Path.home() / ".local" / "share") / "neuralcodes"
+    except RuntimeError:
+        raise UserError(
+            "no home folder for fitted transforms; set NEURALCODES_HOME to a folder"
+        ) from None
 
 
 def save_fitted(path: Path, fitted: Fitted) -> None:
