@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Id = Annotated[int, Field(ge=1, le=2**53 - 1)]
 UploadId = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Side = Literal[160, 320, 640, 1280]
+
+
+def _number(value: Any) -> Any:
+    """An address holds text only."""
+    return (
+        int(value) if isinstance(value, str) and value in ("160", "320", "640", "1280") else value
+    )
+
+
+Side = Annotated[Literal[160, 320, 640, 1280], BeforeValidator(_number)]
 
 
 class Model(BaseModel):
