@@ -59,6 +59,14 @@ def _lines(about: Info) -> list[tuple[str, str]]:
             f"within {found['threshold']:.4f}: finds {found['found']:.0%} of altered copies, "
             f"takes {found['false_rate']:.2g} of different pairs for duplicates",
         ))  # fmt: skip
+    if about.probability:
+        known = about.probability
+        lines.append((
+            "matches",
+            f"probability that a result {known['match']} ({known['method']}, {known['date'][:10]}, "
+            f"on {known['count']:,} images): off by {known['ece']['value']:.3f} on held-out "
+            f"{known['held_out']}" + (f"; {known['stale']}" if known["stale"] else ""),
+        ))  # fmt: skip
     if about.columns:
         lines.append(("columns", ", ".join(about.columns)))
     return lines + [("from", f"{root['path']} ({root['kind']})") for root in about.roots]

@@ -9,12 +9,15 @@ import typer
 
 import neuralcodes
 from neuralcodes.cli import (
+    calibrate,
+    choose,
     compact,
     compare,
     crops,
     demo,
     duplicates,
     evaluate,
+    explain,
     export,
     extract,
     fit,
@@ -25,9 +28,9 @@ from neuralcodes.cli import (
     report,
     reproduce,
     search,
+    serve,
     train,
     verify,
-    serve,
 )
 from neuralcodes.common.errors import UserError
 
@@ -46,14 +49,17 @@ for verb in (
     crops,
     extract,
     fit,
+    choose,
     report,
     layers,
     index,
     search,
+    serve,
+    explain,
     duplicates,
+    calibrate,
     info,
     verify,
-    serve,
     export,
     remove,
     compact,

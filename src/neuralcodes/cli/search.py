@@ -71,17 +71,19 @@ def search(
 
 
 def _show(results: object, pictures: str) -> None:
-    from neuralcodes.collection.results import Results
+    from neuralcodes.collection.results import Results, shown_probability
     from neuralcodes.collection.terminal import KINDS, show, terminal_kind
     from neuralcodes.common.errors import UserError
 
     assert isinstance(results, Results)
     if pictures not in KINDS:
         raise UserError(f"--pictures {pictures}: choose {', '.join(KINDS)}")
+    calibrated = bool(results.means)
     rows = [
         (
             str(match.rank),
             f"{match.distance:.4f}",
+            *([shown_probability(match.probability)] if calibrated else []),
             f"id:{match.id}",
             f"{match.image.width}×{match.image.height}",
             match.image.label,
@@ -89,7 +91,15 @@ def _show(results: object, pictures: str) -> None:
         )
         for match in results
     ]
-    head = (">#", ">distance", "id", ">pixels", "label", "image")
+    head = [
+        ">#",
+        ">distance",
+        *([">match"] if calibrated else []),
+        "id",
+        ">pixels",
+        "label",
+        "image",
+    ]
     lines = collections.table(head, rows).split("\n")
     kind = terminal_kind() if pictures == "auto" else pictures
     typer.echo(lines[0] if rows else "nothing found")
@@ -98,3 +108,5 @@ def _show(results: object, pictures: str) -> None:
         picture = results.picture(match) if kind != "no" else None
         if picture is not None:
             typer.echo(show(picture, kind), nl=False)
+    if calibrated and rows:
+        typer.echo(results.means)

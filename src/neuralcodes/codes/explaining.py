@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,15 @@ from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.pooling import pool, token_grid
 from neuralcodes.codes.transforms.base import Linear
 from neuralcodes.common.errors import UserError
+from neuralcodes.images.decode import decode
 from neuralcodes.images.imageset import Pixels
+from neuralcodes.images.resizing import is_exact
 from neuralcodes.networks.taps import Tap, first_tensor, resolve_layer
 
 Floats = npt.NDArray[np.float32]
 
 EXACT = 1e-4  # of the similarity may be left over
+SHOWN = 320  # pixels of a picture's longer side, for people
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ class Side:
         parts: float32 h×w, each place's contribution to the similarity, as the map lies on the
             image; it may be below zero.
         rest: what of the similarity belongs to no place.
+        picture: uint8, the same larger, for people; `pixels` where there is nothing larger.
     """
 
     pixels: Pixels
     parts: Floats
     rest: float
+    picture: Pixels = field(repr=False)
 
     @property
     def heat(self) -> Floats:
@@ -116,6 +121,10 @@ class Explainer:
     Args:
         encoder: of one code.
 
+    Attributes:
+        spec: the code.
+        code, note: of explanations.
+
     Raises:
         UserError: a transform of the code cannot be seen through.
     """
@@ -126,6 +135,7 @@ class Explainer:
         self._tap = Tap(encoder.module, [self._layer])
         chain = encoder.chains[0]
         self._steps: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.spec = chain.spec
         self.code, self.note = chain.spec.name, ""
         for step in chain.steps:
             transform = step.transform
@@ -170,6 +180,27 @@ class Explainer:
             if made.query.parts.any() or made.result.parts.any():
                 break  # a class token's own layer is no place of the image
         return made
+
+    def explain_files(self, query: bytes, result: bytes, layer: str | None = None) -> Explanation:
+        """The same for two image files, with larger pictures for people to look at.
+
+        Raises:
+            UserError: as for `explain`.
+            ValueError: one of them cannot be decoded.
+        """
+        pre = self._encoder.preprocessing
+        made = self.explain(
+            decode(query, pre.size, pre.resize), decode(result, pre.size, pre.resize), layer
+        )
+        if is_exact(pre.resize):  # cuts the picture at a scale of its own
+            return made
+        times = max(1, SHOWN // max(pre.size))
+        size = (times * pre.size[0], times * pre.size[1])
+        return replace(
+            made,
+            query=replace(made.query, picture=decode(query, size, pre.resize)),
+            result=replace(made.result, picture=decode(result, size, pre.resize)),
+        )
 
     def similarities(self, pixels: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
         """Similarity of each of k images (uint8 k×H×W×3) with another, float64 k."""
@@ -233,7 +264,7 @@ class Explainer:
         parts = self._places((gradient * held[0]).detach().float()).cpu().numpy()
         similarity = float(one.double() @ other.double())
         query, result = (
-            Side(seen, part, similarity - float(part.sum(dtype=np.float64)))
+            Side(seen, part, similarity - float(part.sum(dtype=np.float64)), seen)
             for seen, part in zip(pixels, parts, strict=True)
         )
         return Explanation(
@@ -323,13 +354,9 @@ def occlude(
     return Occlusion(float(drops[0]), drops[1:])
 
 
-def with_probability(explained: Explanation, probability: float | None) -> Explanation:
-    """The same with what its distance means."""
-    return replace(explained, probability=probability)
-
-
 def _unit(values: torch.Tensor) -> torch.Tensor:
-    return values / values.detach().norm(dim=1, keepdim=True).clamp(min=1e-12)
+    lengths = values.detach().norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return torch.div(values, lengths)
 
 
 def _spread(pixels: int, cells: int) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ alone, so that a search that shows it starts no slower.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,18 @@ GROWN = 1.5  # times as many images, or as few, and the share of matches may be 
 Method = Literal["isotonic", "logistic"]
 METHODS: tuple[Method, ...] = ("isotonic", "logistic")
 Probabilities = npt.NDArray[np.float64]
+
+
+def parse_method(text: str) -> Method:
+    """A method by name.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    for method in METHODS:
+        if text == method:
+            return method
+    raise UserError(f"--method {text}: choose {' or '.join(METHODS)}")
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,7 @@ def _require_curve(curve: Curve) -> None:
         whole = len(x) > 0 and x.shape == y.shape and bool((np.diff(x) >= 0).all())
         falling = bool((np.diff(y) <= 0).all()) and bool(((y >= 0) & (y <= 1)).all())
     else:
-        whole = curve.method == "logistic" and np.isfinite([curve.slope, curve.intercept]).all()
+        whole = curve.method == "logistic" and math.isfinite(curve.slope + curve.intercept)
         falling = curve.slope <= 0
     if not whole or not falling:
         raise ValueError("its curve is none")

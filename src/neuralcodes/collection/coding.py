@@ -84,6 +84,15 @@ class Coder:
         if self._instead:
             self._open()
 
+    @property
+    def encoder(self) -> Encoder:
+        """The network, opened now if it was not.
+
+        Raises:
+            UserError: it is not to be found, or is not the one.
+        """
+        return self._open()
+
     def encode(self, pixels: Pixels, query: bool = False) -> npt.NDArray[np.float32]:
         """Codes of uint8 n×H×W×3 pixels, float32 n×d, in passes of one size.
 

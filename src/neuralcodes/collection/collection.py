@@ -6,22 +6,34 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neuralcodes.codes.probability import (
+    MatchProbability,
+    Method,
+    probability_file,
+    save_probability,
+)
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.collection import adding, describing
 from neuralcodes.collection.calibration import calibrate
 from neuralcodes.collection.coding import Coder, absolute_code, make_encoder
 from neuralcodes.collection.describing import Info
 from neuralcodes.collection.duplicates import Duplicates, find_duplicates, mark_different
+from neuralcodes.collection.explaining import explain
 from neuralcodes.collection.export import export
 from neuralcodes.collection.filters import Filter, parse_filter
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
 from neuralcodes.collection.matching import Wanted, find_matches
 from neuralcodes.collection.metadata import own_columns, read_table, set_metadata
 from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.probability import (
+    Sampling,
+    calibrate_collection,
+    choose_labels,
+)
 from neuralcodes.collection.query import Asking, Crop, mean_code, text_query
 from neuralcodes.collection.records import every_image
 from neuralcodes.collection.results import ImageRecord, Match, Results
@@ -34,6 +46,9 @@ from neuralcodes.collection.verify import repair as mend
 from neuralcodes.collection.writer import Writer, writing
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.imageset import Pixels
+
+if TYPE_CHECKING:
+    from neuralcodes.codes.explaining import Explainer, Explanation
 
 
 class Collection:
@@ -331,7 +346,8 @@ class Collection:
             " + ".join(one.name for one in queries),
             tuple(matches),
             self.spec.name,
-            self._searcher.warning,
+            "; ".join(part for part in (self._searcher.warning, self._searcher.stale()) if part),
+            self._searcher.means(),
             pictures=self.pictures,
             asked=tuple(queries),
         )
@@ -360,6 +376,11 @@ class Collection:
             UserError: the network is not to be found, or makes other codes.
         """
         return self._coder.encode(pixels, query=True)
+
+    @property
+    def means(self) -> str:
+        """What a probability beside a distance means, in words; empty where there is none."""
+        return self._searcher.means()
 
     @property
     def warning(self) -> str:
@@ -426,6 +447,79 @@ class Collection:
         with self._writing() as writer, writer.transaction():
             writer.set("calibration", found)
         return found
+
+    def explain(self, query: Any, result: Any, *, layer: str | None = None) -> Explanation:
+        """Which regions of two pictures carry their similarity.
+
+        Args:
+            query, result: as for `search`, one each.
+            layer: whose map is looked at; see `codes.explaining.Explainer.explain`.
+
+        Raises:
+            UserError: a picture cannot be had, no such layer, or the code cannot be seen through.
+        """
+        return explain(
+            self._asking, self._coder, self.pictures, self.probability, (query, result), layer
+        )
+
+    def explainer(self) -> Explainer:
+        """What explains similarities by this collection's code, for pixels at hand."""
+        from neuralcodes.codes.explaining import Explainer
+
+        return Explainer(self._coder.encoder)
+
+    @property
+    def probability(self) -> MatchProbability | None:
+        """How likely a result matches, by its distance; None until `calibrate_distances`.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        return self._searcher.probability()
+
+    def calibrate_distances(
+        self,
+        labels: str | None = None,
+        *,
+        views: bool = False,
+        method: Method = "isotonic",
+        queries: int = 2000,
+        depth: int = 10,
+        seed: int = 0,
+    ) -> MatchProbability:
+        """Measure how likely a result matches, by its distance; shown beside it from then on.
+
+        Fitted on what searches by the collection's own pictures return; see
+        `evaluation.calibration`.
+
+        Args:
+            labels: the column whose value a match shares with the query; None for "label", the
+                folder that images lie in, or where that tells no images apart, for views.
+            views: a match is the picture that an altered view, which is searched by, was made from.
+            method: "isotonic" or "logistic".
+            queries: so many searches at most.
+            depth: results looked at of each.
+            seed: of what is drawn.
+
+        Raises:
+            UserError: no such column, too few pictures, nothing to learn from, no right to write.
+        """
+        column = choose_labels(self._store, labels, views)
+        known = calibrate_collection(
+            self._store, self._searcher, self._coder, self.pictures,
+            column, method, Sampling(queries, depth, seed),
+        )  # fmt: skip
+        self.use_probability(known)
+        return known
+
+    def use_probability(self, known: MatchProbability) -> None:
+        """Take over a calibration of the same code that was made elsewhere.
+
+        Raises:
+            UserError: it is of another code, or no right to write.
+        """
+        known.require_code(self.spec)
+        save_probability(probability_file(self.path, self.spec), known)
 
     def not_duplicates(self, one: Any, other: Any) -> None:
         """Remember that two images are different, however near; they are never shown together.

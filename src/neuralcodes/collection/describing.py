@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from neuralcodes.codes.probability import load_probability, probability_file
 from neuralcodes.collection.indexing import read_wishes
 from neuralcodes.collection.metadata import own_columns
 from neuralcodes.collection.pictures import Pictures, printable
@@ -44,6 +45,8 @@ class Info:
         columns: the user's own.
         index: backend, why it, parameters, memory and measured recall.
         calibration: of near-duplicates, if there was one.
+        probability: of matches by distance, if that was calibrated: what matches, how it was
+            measured, how good it is, and whether it is stale.
     """
 
     path: str
@@ -61,6 +64,7 @@ class Info:
     columns: list[str]
     index: dict[str, Any]
     calibration: dict[str, Any] | None
+    probability: dict[str, Any] | None = None
 
     @property
     def bytes_per_image(self) -> float:
@@ -99,7 +103,25 @@ def info(store: Store) -> Info:
         columns=own_columns(store),
         index=_index(store),
         calibration=store.setting("calibration"),
+        probability=_probability(store, contents),
     )
+
+
+def _probability(store: Store, contents: int) -> dict[str, Any] | None:
+    path = probability_file(store.path, store.spec)
+    if not path.is_file():
+        return None
+    known = load_probability(path)
+    facts = known.facts["reliability"]
+    return {
+        "match": known.match,
+        "method": known.curve.method,
+        "count": known.count,
+        "depth": known.depth,
+        "date": known.facts["date"],
+        **{name: facts[name] for name in ("ece", "brier", "base_rate", "held_out")},
+        "stale": known.stale(contents),
+    }
 
 
 def _index(store: Store) -> dict[str, Any]:

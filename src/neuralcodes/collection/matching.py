@@ -51,8 +51,10 @@ def find_matches(store: Store, searcher: Searcher, code: Floats, wanted: Wanted)
         images = [i for i in records_of(store, near, condition) if i.id not in wanted.hidden]
         if len(images) >= wanted.k or int(real.sum()) < count:
             images.sort(key=lambda image: (near[image.code or 0], image.id))
+            known = searcher.probability()
             return [
-                Match(rank, near[image.code or 0], image)
+                Match(rank, apart, image, None if known is None else float(known.of(apart)))
                 for rank, image in enumerate(images[: wanted.k], start=1)
+                for apart in (near[image.code or 0],)
             ]
         count *= 2

@@ -74,11 +74,13 @@ class Match:
         rank: from 1.
         distance: Euclidean, between codes of length 1: 0 for the same, √2 for nothing in common.
         image: what was found.
+        probability: that it matches, as calibrated; None where it was not.
     """
 
     rank: int
     distance: float
     image: ImageRecord
+    probability: float | None = None
 
     @property
     def id(self) -> int:
@@ -92,7 +94,12 @@ class Match:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"rank": self.rank, "distance": round(self.distance, 6), **self.image.to_json()}
+        return {
+            "rank": self.rank,
+            "distance": round(self.distance, 6),
+            **({} if self.probability is None else {"probability": round(self.probability, 4)}),
+            **self.image.to_json(),
+        }
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ class Results:
         matches: nearest first.
         code: short form of the code that was compared.
         warning: what to know, as that the index could not be used; else empty.
+        means: what a probability beside a distance means; empty where there is none.
         asked: the query pictures.
         pictures: where to read pictures from, for sheets.
     """
@@ -112,6 +120,7 @@ class Results:
     matches: tuple[Match, ...]
     code: str
     warning: str = ""
+    means: str = ""
     asked: tuple[Query, ...] = field(default=(), repr=False, compare=False)
     pictures: Pictures | None = field(default=None, repr=False, compare=False)
 
@@ -130,6 +139,7 @@ class Results:
             "query": self.query,
             "code": self.code,
             "matches": [match.to_json() for match in self.matches],
+            **({"probability_means": self.means} if self.means else {}),
             **({"warning": self.warning} if self.warning else {}),
         }
 
@@ -140,10 +150,11 @@ class Results:
             whole: a page of its own; else a part of one, as notebooks want it.
         """
         tiles = [
-            tile_of(match.image, self.pictures, f"{match.rank} · {match.distance:.3f}")
+            tile_of(match.image, self.pictures, _caption(match))
             for match in (self.matches if whole else self.matches[:SHOWN])
         ]
         note = f"{len(self.matches)} nearest by {self.code}"
+        note = "; ".join(part for part in (note, self.means, self.warning) if part)
         asked = [Tile("query", query.name, "", self._picture(query)) for query in self.asked]
         groups = [("query", asked), ("results", tiles)]
         return render_sheet(f"Search: {self.query}", note, groups, whole)
@@ -167,6 +178,19 @@ class Results:
 
     def _repr_html_(self) -> str:
         return self.to_html(whole=False)
+
+
+def shown_probability(probability: float | None) -> str:
+    """0.874 → "87 %"; never more certain than that, and "" for None."""
+    if probability is None:
+        return ""
+    share = 100 * probability
+    return "<1 %" if share < 1 else ">99 %" if share > 99 else f"{share:.0f} %"
+
+
+def _caption(match: Match) -> str:
+    parts = (str(match.rank), f"{match.distance:.3f}", shown_probability(match.probability))
+    return " · ".join(part for part in parts if part)
 
 
 def tile_of(image: ImageRecord, pictures: Pictures | None, caption: str, mark: str = "") -> Tile:

@@ -8,6 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from neuralcodes.codes.probability import (
+    MatchProbability,
+    load_probability,
+    probability_file,
+)
 from neuralcodes.collection.indexing import exact_index, open_index
 from neuralcodes.collection.segments import Ids
 from neuralcodes.collection.snapshot import Floats, Mask, Snapshot
@@ -39,7 +44,39 @@ class Searcher:
         self._lock = threading.Lock()
         self._seen: _View | None = None
         self._opened: tuple[str, IndexBackend] | None = None
+        self._known: tuple[tuple[int, int], MatchProbability] | None = None
         self.warning = ""
+
+    def probability(self) -> MatchProbability | None:
+        """How likely results match, by distance; None where that was not calibrated.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        path = probability_file(self._store.path, self._store.spec)
+        with self._lock:
+            try:
+                info = path.stat()
+            except OSError:
+                return None
+            stamp = (info.st_mtime_ns, info.st_ino)
+            if self._known is None or self._known[0] != stamp:
+                known = load_probability(path)
+                known.require_code(self._store.spec)
+                self._known = (stamp, known)
+            return self._known[1]
+
+    def means(self) -> str:
+        """What a probability beside a distance means, in words; empty where there is none."""
+        known = self.probability()
+        if known is None:
+            return ""
+        return f"%: how often a result at this distance {known.match} ({known.curve.method})"
+
+    def stale(self) -> str:
+        """Why the probabilities should be measured again; empty if they need not be."""
+        known = self.probability()
+        return known.stale(len(self._store.snapshot().alive)) if known else ""
 
     def search(
         self, queries: Floats, k: int, allowed: Mask | None = None, exact: bool = False

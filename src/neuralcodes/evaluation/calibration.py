@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuralcodes.codes.probability import METHODS, Curve, Method, Probabilities
+from neuralcodes.codes.probability import Curve, Method, Probabilities
 from neuralcodes.common.errors import UserError
 from neuralcodes.evaluation.score import RESAMPLES
 
@@ -47,6 +47,7 @@ class Returned:
         queries: int64 n, whose result it is.
         ranks: int64 n, from 1.
         classes: int64 n, the query's class; None where there are none.
+        kind: what these are, "classes", or "pictures" that several queries are views of.
     """
 
     distances: Floats
@@ -54,11 +55,17 @@ class Returned:
     queries: Ints
     ranks: Ints
     classes: Ints | None = None
+    kind: str = "classes"
 
     @property
     def by_class(self) -> bool:
         """Whether there are enough classes to hold some out."""
         return self.classes is not None and len(np.unique(self.classes)) >= FOLDS
+
+    @property
+    def held_out(self) -> str:
+        """What is held out, in words."""
+        return self.kind if self.by_class else "queries"
 
     @property
     def groups(self) -> Ints:
@@ -109,7 +116,7 @@ class Reliability:
         bins: those that are not empty.
         bands: ECE by ranks, as "rank 1", "ranks 2 to 10".
         queries, results: how many.
-        held_out: "classes" or "queries": what fitting never saw, and what was resampled.
+        held_out: "classes", "pictures" or "queries": what fitting never saw, and is resampled.
         groups: how many of these.
     """
 
@@ -233,10 +240,8 @@ def calibrate(
         seed: deals the folds and draws the resamples.
 
     Raises:
-        UserError: an unknown method, too few queries, or results that all or none of them match.
+        UserError: too few queries, or results that all or none of them match.
     """
-    if method not in METHODS:
-        raise UserError(f"--method {method}: choose {' or '.join(METHODS)}")
     queries = len(np.unique(returned.queries))
     if queries < LEAST:
         raise UserError(f"{queries} pictures to search by; a calibration needs at least {LEAST}")
@@ -299,7 +304,7 @@ def measure(predicted: Probabilities, returned: Returned, seed: int = 0) -> Reli
         bands=found,
         queries=len(np.unique(returned.queries)),
         results=len(matches),
-        held_out="classes" if returned.by_class else "queries",
+        held_out=returned.held_out,
         groups=count,
     )
 
@@ -316,8 +321,9 @@ class _Table:
         self, groups: Ints, cells: Ints, predicted: Floats, matches: Floats, count: int
     ) -> None:
         def add(values: Floats) -> Floats:
-            flat = np.bincount(groups * BINS + cells, weights=values, minlength=count * BINS)
-            return flat.reshape(count, BINS)
+            made = np.zeros(count * BINS)
+            np.add.at(made, groups * BINS + cells, values)
+            return made.reshape(count, BINS)
 
         self.results = add(np.ones(len(groups)))
         self.predicted = add(predicted)
