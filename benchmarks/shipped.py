@@ -31,8 +31,7 @@ from neuralcodes.evaluation.protocols.registry import get_protocol
 from neuralcodes.evaluation.score import Score
 from neuralcodes.experiments.configuration import Configuration, prepare
 from neuralcodes.images.imageset import ImageSet
-from neuralcodes.networks.names import SHIPPED
-from neuralcodes.networks.names import WEIGHTS_FILE
+from neuralcodes.networks.names import SHIPPED, WEIGHTS_FILE
 from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.ranking.steps import parse_steps

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import pretrained_models
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import CodeSpec, parse_code
 from neuralcodes.common.errors import UserError
@@ -21,8 +22,6 @@ from neuralcodes.networks.runtime import Runtime
 from neuralcodes.networks.summary import layer_table
 
 transformers = pytest.importorskip("transformers", reason='needs "neuralcodes[hf]"')
-
-import pretrained_models  # noqa: E402
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 
