@@ -30,6 +30,7 @@ from neuralcodes.index.ranking import Ranking
 
 ROWS = 65_536  # of codes at a time
 SCORES = 2**24  # products at a time (64 MiB)
+FEW = 4  # queries that are compared one by one
 SLACK = np.float32(2e-5)  # more than rounding can move a squared distance between unit codes
 
 
@@ -149,6 +150,16 @@ class ScanIndex(IndexBackend):
         return total
 
 
+def _products(queries: Floats, codes: Floats) -> Floats:
+    """Products of all queries with all codes, float32 q×n."""
+    if len(queries) > FEW:
+        products: Floats = queries @ codes.T
+        return products
+    # One thread reads memory as fast as two; on a busy machine waiting for a second one costs
+    # more than all the work.
+    return np.stack([np.vecdot(codes, query) for query in queries])
+
+
 class _Best:
     """The nearest so far of a few queries: a little more than k each, to be measured exactly."""
 
@@ -163,8 +174,8 @@ class _Best:
         """Look at some more codes."""
         codes = np.asarray(block.codes, dtype=np.float32)
         if block.squares is None:
-            block.squares = np.einsum("ij,ij->i", codes, codes)
-        squared = self.queries @ codes.T
+            block.squares = np.vecdot(codes, codes)
+        squared = _products(self.queries, codes)
         squared *= -2
         squared += block.squares
         squared += self.lengths[:, None]
