@@ -134,7 +134,7 @@ def test_thumbnails_hold_pixels_and_nothing_else_of_the_file(
     collection.add(tmp_path / "big.jpg")
     for side in (160, 320, 640):
         answer = client.get(f"/api/v1/images/31/thumbnail?side={side}&v=31")
-        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["content-type"] == "image/jpeg", answer.text
         assert b"secret" not in answer.content
         with Image.open(io.BytesIO(answer.content)) as shown:
             assert max(shown.size) == side and not shown.getexif()

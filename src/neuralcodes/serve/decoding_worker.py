@@ -147,9 +147,10 @@ def _thumbnail(data: bytes, about: dict[str, Any]) -> tuple[dict[str, Any], byte
         picture.thumbnail((about["side"], about["side"]))
     else:
         picture = open_picture(data, about["side"])
+    picture.info.clear()  # comments and profiles of the file would be written with the pixels
     file = io.BytesIO()
-    picture.convert("RGB").save(file, "JPEG", quality=QUALITY)
-    return {**facts, "shown": picture.size}, file.getvalue()
+    picture.save(file, "JPEG", quality=QUALITY)
+    return facts, file.getvalue()
 
 
 _TASKS = {"pixels": _pixels, "thumbnail": _thumbnail}
