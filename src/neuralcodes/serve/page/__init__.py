@@ -7,6 +7,9 @@ with a redirect to one. It works without scripts but for dropping, drawing and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -34,7 +37,7 @@ def add_page(app: FastAPI, service: Service) -> None:
         data, _ = static_file("icon.svg")
         return Response(data, media_type=FILES["icon.svg"])
 
-    as_json = app.exception_handlers[HTTPException]
+    as_json = cast(Callable[[Request, Exception], Response], app.exception_handlers[HTTPException])
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

@@ -114,7 +114,7 @@ def reports_of(service: Service) -> list[Report]:
         network = Path(parse_code(str(service.collection.store.setting("network"))).network)
         if network.is_dir():
             folders.append(network)
-    found = []
+    found: list[Report] = []
     for folder in dict.fromkeys(path.resolve() for path in folders):
         report = _report(folder, len(found))
         if report is not None:
