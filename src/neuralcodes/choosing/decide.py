@@ -35,7 +35,8 @@ class Judged:
 
     Attributes:
         chosen_on, judged_on: average precision of the codes chosen, on the classes that chose and
-            on those that did not. Where the parts take turns, each turn's own choice counts.
+            on those that did not. Where the parts take turns, each turn's own choice counts: the
+            best code of at most the recommended one's bytes.
         codes: the choice of each turn.
     """
 
@@ -120,7 +121,7 @@ def decide(
         against_smaller=None if smaller is None else _compare(smaller, chosen),
         steps=tuple(_compare(a, b) for a, b in pairwise(front)),
         rivals=tuple(one for one in rivals if not _is_better(chosen, one)),
-        judged=_judge(scored, budget),
+        judged=_judge(scored, chosen),
     )
 
 
@@ -183,15 +184,18 @@ def compare_judged(a: Scored, b: Scored) -> Difference:
     return _compare(a, b)
 
 
-def _judge(scored: Sequence[Scored], budget: int | None) -> Judged:
-    """Choose in each rotation by its own choosing classes, and judge by its judging ones."""
-    turns = range(len(scored[0].choose))
-    picks = [recommend(scored, budget, turn) for turn in turns]
-    chosen = [pick.score("choose", turn).values for turn, pick in enumerate(picks)]
-    judged = [pick.score("judge", turn).values for turn, pick in enumerate(picks)]
+def _judge(scored: Sequence[Scored], chosen: Scored) -> Judged:
+    """The chosen code where one part of the classes chose. Where the parts take turns, each turn
+    chooses anew, by its own choosing classes, the best code of at most the chosen one's bytes."""
+    turns = range(len(chosen.choose))
+    picks = [chosen]
+    if len(turns) > 1:
+        picks = [recommend(scored, chosen.bytes, turn) for turn in turns]
+    on = [pick.score("choose", turn).values for turn, pick in enumerate(picks)]
+    off = [pick.score("judge", turn).values for turn, pick in enumerate(picks)]
     return Judged(
-        chosen_on=Score(AVERAGE_PRECISION.name, _merged(chosen)),
-        judged_on=Score(AVERAGE_PRECISION.name, _merged(judged)),
+        chosen_on=Score(AVERAGE_PRECISION.name, _merged(on)),
+        judged_on=Score(AVERAGE_PRECISION.name, _merged(off)),
         codes=tuple(pick.code for pick in picks),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from neuralcodes.choosing.outcome import Choice, Point
 from neuralcodes.reports.style import LIGHT, Style, dress, new_figure, plain
@@ -40,8 +40,7 @@ def choice_figure(choice: Choice, style: Style = LIGHT, narrow: bool = False) ->
     for part in axes:
         part.title.set_color(style.ink)
     _size_ticks(axes[0], choice.points)
-    axes[1].xaxis.set_minor_formatter(NullFormatter())
-    axes[1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _time_ticks(axes[1], choice.points)
     figure.legend(
         handles=_legend(layers, kinds, style),
         loc="outside lower center",
@@ -137,6 +136,18 @@ def _size_ticks(axes: Axes, points: Sequence[Point]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(ticks[::step]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _time_ticks(axes: Axes, points: Sequence[Point]) -> None:
+    """1, 2 and 5 times powers of 10 that span the times, thinned out."""
+    low, high = min(p.milliseconds for p in points), max(p.milliseconds for p in points)
+    ladder = [float(f"{lead}e{power}") for power in range(-6, 6) for lead in (1, 2, 5)]
+    inside = [n for n, tick in enumerate(ladder) if low <= tick <= high]
+    first, last = min(inside, default=0), max(inside, default=len(ladder) - 1)
+    ticks = ladder[max(0, first - 1) : last + 2] if inside else [low, high]
+    axes.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // TICKS)]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _short(value: float) -> str:

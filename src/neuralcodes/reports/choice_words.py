@@ -37,9 +37,10 @@ def quality_lines(choice: Choice) -> list[str]:
         mine = choice.decision.chosen.code
         others = sorted({code for code in judged.codes if code != mine})
         lines.append(
-            f"The three parts took turns: {judged.codes.count(mine)} of {choice.turns} turns alone "
-            f"choose this code{f' (the others {listed(others)})' if others else ''}; the figures "
-            "are those of each turn's own choice."
+            f"The three parts took turns, each choosing the best code of at most "
+            f"{choice.chosen.bytes:,} bytes: {judged.codes.count(mine)} of {choice.turns} chose "
+            f"this one{f' (the others {listed(others)})' if others else ''}; these figures are "
+            "those of each turn's own choice."
         )
     if choice.kind == "views":
         lines.append(ESTIMATE)
