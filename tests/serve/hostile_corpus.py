@@ -187,7 +187,7 @@ def disguised(dice: random.Random) -> bytes:
             b"\0",
             b"\xff\xd8",
             b"\0\0\1\0\1\0" + bytes(40),
-            b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>",
+            b"<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>",
         ]
     )
 

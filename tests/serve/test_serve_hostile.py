@@ -25,7 +25,7 @@ def test_hostile_uploads_kill_nothing_but_their_own_request(place: Path, tmp_pat
     running.wait_ready()
     outcomes: Counter[int] = Counter()
     with httpx.Client(base_url=running.address, timeout=60) as client:
-        for number, (kind, name, data) in enumerate(corpus(150, seed=5)):
+        for number, (kind, name, data) in enumerate(corpus(120, seed=5)):
             route = ROUTES[number % len(ROUTES)]
             start = time.monotonic()
             answer = client.post(route, files={"file": (name, data)})
@@ -40,7 +40,7 @@ def test_hostile_uploads_kill_nothing_but_their_own_request(place: Path, tmp_pat
                 Image.open(io.BytesIO(shown.content)).load()
         fine = client.post(ROUTES[0], files={"file": ("a", picture_file(1))})
         assert fine.json()["matches"][0]["distance"] == 0
-    assert outcomes[422] > 50 and outcomes[200] + outcomes[201] > 10, outcomes
+    assert outcomes[422] > 40 and outcomes[200] + outcomes[201] > 10, outcomes
     assert "Traceback" not in running.log(), running.log()
     assert running.stop() == 0
     assert not [path for path in tmp_path.rglob("*") if path.name in ("passwd", "evil.html")]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -16,6 +19,7 @@ from neuralcodes.serve.app import create_app
 from neuralcodes.serve.service import Service
 from neuralcodes.serve.settings import Settings
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BACKLOG = 512
 CONNECTIONS = 1000  # at once, idle ones too
 HEADERS_BYTES = 65_536
@@ -34,8 +38,19 @@ class _Server(uvicorn.Server):
         if self.started and not self.should_exit:
             self._begun()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again at the end: as if what was asked for were a fault
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._service.drain()
+        # not here: what a signal interrupts may hold the very locks that this takes
+        threading.Thread(target=self._service.drain, daemon=True).start()
         super().handle_exit(sig, frame)
 
 
