@@ -1,0 +1,121 @@
+"""`OpenCollection`: a collection's files held open, and what can be read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from neuralcodes.codes.spec import CodeSpec
+from neuralcodes.collection import describing
+from neuralcodes.collection.coding import Coder
+from neuralcodes.collection.describing import Info
+from neuralcodes.collection.filters import Filter, parse_filter
+from neuralcodes.collection.metadata import own_columns
+from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.query import Asking
+from neuralcodes.collection.records import every_image
+from neuralcodes.collection.results import ImageRecord
+from neuralcodes.collection.searching import Searcher
+from neuralcodes.collection.snapshot import Floats
+from neuralcodes.collection.store import Store
+from neuralcodes.collection.writer import Writer, writing
+from neuralcodes.common.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+class OpenCollection:
+    """A collection in one folder on disk, open; a context manager."""
+
+    def __init__(self, store: Store, coder: Coder) -> None:
+        self._store = store
+        self._coder = coder
+        self.pictures = Pictures(store.path)
+        self._asking = Asking(store, coder, self.pictures)
+        self._searcher = Searcher(store)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Images that have a code."""
+        ((count,),) = self._store.query("SELECT count(*) FROM images WHERE code IS NOT NULL")
+        return int(count)
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.path}: {self.spec.name}>"
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._store.path
+
+    @property
+    def store(self) -> Store:
+        """Its folder, open for reading; see `lookup`."""
+        return self._store
+
+    @property
+    def spec(self) -> CodeSpec:
+        """What its codes are."""
+        return self._store.spec
+
+    @property
+    def dtype(self) -> str:
+        """Number type of the stored codes."""
+        return str(self._store.dtype)
+
+    def image(self, number: int) -> ImageRecord:
+        """An image by its id.
+
+        Raises:
+            UserError: there is none.
+        """
+        return describing.image(self._store, number)
+
+    def images(self, filter: str | None = None) -> Iterator[ImageRecord]:
+        """All images that have a code, or those that a filter lets through, in order of ids."""
+        return every_image(self._store, self._condition(filter))
+
+    def codes(self, ids: Sequence[int]) -> Floats:
+        """Codes of images by id, float32 n×d.
+
+        Raises:
+            UserError: one of them is not there or has no code.
+        """
+        return describing.codes(self._store, ids)
+
+    def info(self) -> Info:
+        """How many images, how much room, which index at which recall."""
+        return describing.info(self._store)
+
+    def bad(self) -> list[tuple[str, str]]:
+        """Images without a code: path and reason."""
+        return describing.bad(self._store)
+
+    def _repr_html_(self) -> str:
+        return describing.page(self._store, self.pictures)
+
+    def _condition(self, text: str | None) -> Filter | None:
+        return parse_filter(text, own_columns(self._store)) if text is not None else None
+
+    def _record(self, given: Any) -> ImageRecord:
+        query = self._asking.look(given)
+        if query.image is None:
+            raise UserError(f"{query.name}: not an image of {self.path}")
+        return self.image(query.image)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        with writing(self._store) as writer:
+            yield writer
