@@ -33,6 +33,12 @@ MODERN = {
     "decay_epochs": 2, "label_smoothing": 0.1, "average": 0.9,
     "augmentation": Augmentation(size=12, cutmix=0.5, erase=0.3),
 }  # fmt: skip
+VIEWS = {
+    "max_epochs": 5, "keep": "best", "network": "compact", "optimizer": "sgd", "start": 3,
+    "learning_rate": 0.02, "momentum": 0.9, "decay_epochs": 4, "average": 0.9, "freeze": "blocks.1",
+    "layer_decay": 0.7, "objective": "views", "temperature": 0.2, "unlabelled": True,
+    "augmentation": Augmentation(size=12),
+}  # fmt: skip
 BF16 = {"max_epochs": 5, "precision": "bf16"}
 
 
@@ -89,7 +95,7 @@ def assert_whole(folder: Path, result: dict[str, Any], wanted: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    "options", [LAST, BEST, BF16, MODERN], ids=["last", "best", "bf16", "modern"]
+    "options", [LAST, BEST, BF16, MODERN, VIEWS], ids=["last", "best", "bf16", "modern", "views"]
 )
 def test_killed_at_random_moments(
     tmp_path: Path, unbroken: Callable[..., Any], options: dict[str, Any]

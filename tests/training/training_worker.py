@@ -14,6 +14,7 @@ import torch
 from digit_images import digit_images
 
 from neuralcodes.common.files import read_json, write_json
+from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import Runtime
 from neuralcodes.networks.weights import weights_hash
@@ -26,10 +27,11 @@ TIMES = ("seconds", "images_per_second")
 
 
 def train_digits(folder: Path, resume: bool = True, **options: Any) -> Trained:
-    """Train in `folder` on digits; `options` are the recipe's, and four more.
+    """Train in `folder` on digits; `options` are the recipe's, and six more.
 
     `count` is how many; `precision` is the runtime's; `network` is trained at the digits' size;
-    `astray` takes wrong labels for validation, so that the best epoch is an early one.
+    `astray` takes wrong labels for validation, so that the best epoch is an early one; `start`
+    begins with weights of a network for so many classes; `unlabelled` takes the labels away.
     """
     images = digit_images(460)
     count = options.pop("count", 200)
@@ -38,6 +40,12 @@ def train_digits(folder: Path, resume: bool = True, **options: Any) -> Trained:
     val = images.select(range(400, 460))
     if options.pop("astray", False):
         val = replace(val, labels=(images.label_array() + 1) % 10)
+    if options.pop("unlabelled", False):
+        images, val = (replace(part, labels=None, classes=()) for part in (images, val))
+    given = None
+    if classes := options.pop("start", 0):
+        torch.manual_seed(9)
+        given = OpenNetwork.of("given", kind, kind.build(classes), classes)
     recipe = Recipe(**{"learning_rate": 2e-3, "batch_size": 20, "patience": 99, **options})
     return train(
         kind,
@@ -48,6 +56,7 @@ def train_digits(folder: Path, resume: bool = True, **options: Any) -> Trained:
         Runtime(CPU, precision),
         folder / "checkpoints",
         resume=resume,
+        start=given,
         after_epoch=lambda history: write_history(folder / "history.csv", history),
     )
 
