@@ -91,6 +91,37 @@ def test_without_weights_of_a_pooler_the_class_token_is_the_code(models, photos,
     np.testing.assert_allclose(made, unit(expected), atol=1e-4)
 
 
+def test_dinov3_whose_image_processor_is_for_torchvision_only(photos, tmp_path) -> None:
+    """By its file alone: squashed with Pillow's filter, scaled, normalised."""
+    from transformers import DINOv3ViTConfig, DINOv3ViTModel
+
+    torch.manual_seed(0)
+    config = DINOv3ViTConfig(
+        **pretrained_models.TOWER, image_size=32, patch_size=8, num_register_tokens=4
+    )
+    model = DINOv3ViTModel(config).eval()
+    model.save_pretrained(tmp_path / "model")
+    facts = {
+        "image_processor_type": "DINOv3ViTImageProcessorFast",
+        **{"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2},
+        **{"image_mean": pretrained_models.MEAN, "image_std": pretrained_models.STD},
+        **{"rescale_factor": 1 / 255, "size": {"height": 48, "width": 32}},
+    }
+    (tmp_path / "model/preprocessor_config.json").write_text(json.dumps(facts))
+    network = open_network(f"hf:{tmp_path}/model")
+    assert network.kind.patches == (6, 4)
+    pictures = [Image.open(path).convert("RGB") for path in sorted(photos.iterdir())]
+    small = [np.asarray(p.resize((32, 48), Image.Resampling.BILINEAR)) / 255 for p in pictures]
+    scaled = (np.stack(small) - pretrained_models.MEAN) / pretrained_models.STD
+    with torch.no_grad():
+        pixels = torch.from_numpy(scaled).float().permute(0, 3, 1, 2)
+        output = model(pixel_values=pixels)
+    made = ours(tmp_path / "model", photos, tmp_path / "a")
+    np.testing.assert_allclose(made, unit(output.pooler_output), atol=1e-4)
+    made = ours(tmp_path / "model", photos, tmp_path / "b", "@norm/spoc")
+    np.testing.assert_allclose(made, unit(output.last_hidden_state[:, 5:].mean(1)), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "layer", "grid", "special"),
     [
