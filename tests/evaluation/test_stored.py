@@ -30,6 +30,10 @@ def test_class_retrieval_round_trip(tmp_path):
     assert np.isnan(back.average_precision.values[0])
     assert np.array_equal(back.neighbours.rows, made.neighbours.rows)
     assert back.precision_at == made.precision_at
+    assert back.recall_at == made.recall_at
+    for k, estimate in made.recall_at.items():
+        assert estimate.low <= estimate.mean <= estimate.high, k
+    assert made.precision_at[1].low < made.precision_at[1].high
     measured = load_measured(tmp_path / "L6.json")
     assert measured.judged == ("fingerprint",)
     assert measured.scores["average precision"].mean == pytest.approx(
@@ -43,6 +47,20 @@ def test_no_query_with_relevant_images_can_be_stored(tmp_path):
         tmp_path / "L6.json", evaluate_class_retrieval(codes, np.array([0, 1])), "fingerprint"
     )
     assert np.isnan(load_retrieval(tmp_path / "L6.json").average_precision.mean)
+
+
+def test_files_of_means_without_intervals_can_still_be_read(tmp_path):
+    """As the first recorded runs hold them."""
+    path = tmp_path / "L6.json"
+    made = evaluate_class_retrieval(codes_of([f"{n}" for n in range(30)]), np.arange(30) % 3)
+    save_retrieval(path, made, "fingerprint")
+    facts = json.loads(path.read_text())
+    for name in ("precision_at", "recall_at"):
+        facts[name] = {k: value["mean"] for k, value in facts[name].items()}
+    path.write_text(json.dumps(facts))
+    back = load_retrieval(path)
+    assert back.precision_at[5].mean == made.precision_at[5].mean
+    assert all(np.isnan(back.precision_at[5].interval()))
 
 
 def test_protocol_round_trip(tmp_path):

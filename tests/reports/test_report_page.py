@@ -167,8 +167,10 @@ def test_tables_hold_the_figures(page: Page, content: RunContent) -> None:
     assert page.row("Total")[-1] == f"{sum(row.parameters for row in content.layers):,}"
     assert page.row("flatten")[1:4] == ["L5", "Flatten", "512"]
     at_10 = page.row("10")
-    assert at_10[1] == f"{content.retrievals['L5'].precision_at[10]:.3f}"
-    assert at_10[6] == f"{content.retrievals['L7'].recall_at[10]:.3f}"
+    precision, recall = content.retrievals["L5"].precision_at, content.retrievals["L7"].recall_at
+    for cell, found in ((at_10[1], precision[10]), (at_10[6], recall[10])):
+        assert cell == f"{found.mean:.3f} {found.low:.3f} to {found.high:.3f}"
+        assert found.low < found.mean < found.high
     assert page.row("memory") == ["memory", "8.0 GiB"]
     assert page.row("nested · patience") == ["nested · patience", "0"]
     assert page.row("cpu") == ["cpu", "Tom & Jerry <2>"]

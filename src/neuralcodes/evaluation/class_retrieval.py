@@ -15,9 +15,9 @@ from neuralcodes.evaluation.measures import (
     precision_recall_curve,
     recall_at,
 )
-from neuralcodes.evaluation.ranks import relevant_ranks
+from neuralcodes.evaluation.ranks import RelevantRanks, relevant_ranks
 from neuralcodes.evaluation.relevance import ClassRelevance
-from neuralcodes.evaluation.score import Score
+from neuralcodes.evaluation.score import Estimate, Score
 from neuralcodes.index.exact import Database, search_exact
 from neuralcodes.index.ranking import Ranking
 
@@ -32,15 +32,15 @@ class ClassRetrieval:
         spec: the code.
         average_precision: per query; its mean is mAP.
         precision: mean interpolated precision at recall 0, 0.01 … 1, float64 101.
-        precision_at, recall_at: means by cut-off.
+        precision_at, recall_at: by cut-off.
         neighbours: the nearest images of the first queries.
     """
 
     spec: CodeSpec
     average_precision: Score
     precision: npt.NDArray[np.float64]
-    precision_at: dict[int, float]
-    recall_at: dict[int, float]
+    precision_at: dict[int, Estimate]
+    recall_at: dict[int, Estimate]
     neighbours: Ranking
 
 
@@ -57,13 +57,26 @@ def evaluate_class_retrieval(
     """
     database = Database.of(codes.values)
     ranks = relevant_ranks(database.values, database, ClassRelevance.among(labels))
-    cut_offs = [k for k in CUT_OFFS if k < len(codes)]
     first = np.arange(min(shown_queries, len(codes)))
+    near = search_exact(database.values[first], database, shown, exclude=first)
+    return class_retrieval(codes.spec, ranks, near)
+
+
+def class_retrieval(spec: CodeSpec, ranks: RelevantRanks, neighbours: Ranking) -> ClassRetrieval:
+    """The measures of ranks at hand.
+
+    Args:
+        spec: the code.
+        ranks: of the relevant rows.
+        neighbours: the nearest images of the first queries.
+    """
+    candidates = int(ranks.candidates.max(initial=0))
+    cut_offs = [k for k in CUT_OFFS if k <= candidates]
     return ClassRetrieval(
-        spec=codes.spec,
+        spec=spec,
         average_precision=AVERAGE_PRECISION.score(ranks),
         precision=precision_recall_curve(ranks),
-        precision_at={k: Score("", precision_at(ranks, k)).mean for k in cut_offs},
-        recall_at={k: Score("", recall_at(ranks, k)).mean for k in cut_offs},
-        neighbours=search_exact(database.values[first], database, shown, exclude=first),
+        precision_at={k: Estimate.of(precision_at(ranks, k)) for k in cut_offs},
+        recall_at={k: Estimate.of(recall_at(ranks, k)) for k in cut_offs},
+        neighbours=neighbours,
     )

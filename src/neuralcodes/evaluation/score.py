@@ -48,6 +48,29 @@ class Score:
         }
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over queries with its 95 % bootstrap interval, where single values are not kept.
+
+    Attributes:
+        mean, low, high: NaN for what is not known.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Values) -> Estimate:
+        """From values of queries, float64 q; NaN for queries that have none."""
+        score = Score("", values)
+        return cls(score.mean, *score.interval())
+
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end."""
+        return self.low, self.high
+
+
 def bootstrap_interval(values: Values, confidence: float, seed: int) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of `values` (float64, none NaN); NaN for none."""
     count = len(values)

@@ -16,19 +16,12 @@ from neuralcodes.choosing.views import KINDS, view_images
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import CodeSpec, parse_code
 from neuralcodes.evaluation.class_retrieval import (
-    CUT_OFFS,
     ClassRetrieval,
+    class_retrieval,
     evaluate_class_retrieval,
-)
-from neuralcodes.evaluation.measures import (
-    AVERAGE_PRECISION,
-    precision_at,
-    precision_recall_curve,
-    recall_at,
 )
 from neuralcodes.evaluation.ranks import relevant_ranks
 from neuralcodes.evaluation.relevance import ClassRelevance
-from neuralcodes.evaluation.score import Score
 from neuralcodes.experiments.configuration import Prepared
 from neuralcodes.images.splits import REFERENCE_SEED
 from neuralcodes.index.exact import Database, search_exact
@@ -89,12 +82,5 @@ def _by_views(spec: CodeSpec, values: npt.NDArray[np.float32], groups: Rows) -> 
     database = Database.of(values)
     relevance = ClassRelevance(groups[queries], groups, queries)
     ranks = relevant_ranks(database.values[queries], database, relevance)
-    cut_offs = [k for k in CUT_OFFS if k < len(values)]
-    return ClassRetrieval(
-        spec=spec,
-        average_precision=AVERAGE_PRECISION.score(ranks),
-        precision=precision_recall_curve(ranks),
-        precision_at={k: Score("", precision_at(ranks, k)).mean for k in cut_offs},
-        recall_at={k: Score("", recall_at(ranks, k)).mean for k in cut_offs},
-        neighbours=search_exact(database.values[queries[:10]], database, 5, exclude=queries[:10]),
-    )
+    near = search_exact(database.values[queries[:10]], database, 5, exclude=queries[:10])
+    return class_retrieval(spec, ranks, near)

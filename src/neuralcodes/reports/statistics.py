@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
-from neuralcodes.evaluation.score import Score
+from neuralcodes.evaluation.score import Estimate, Score
 
 Interval = tuple[float, float]
 
@@ -43,11 +43,9 @@ def share_difference(first: float, n_first: int, second: float, n_second: int) -
     )
 
 
-def mean_and_interval(value: Score | float) -> tuple[float, Interval]:
-    """Mean over queries with its 95% interval; a bare mean has an unknown one."""
-    if isinstance(value, Score):
-        return value.mean, value.interval()
-    return float(value), UNKNOWN
+def mean_and_interval(value: Score | Estimate) -> tuple[float, Interval]:
+    """Mean over queries with its 95% interval."""
+    return value.mean, value.interval()
 
 
 def chance_map(labels: npt.NDArray[np.int64]) -> float:
