@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import PurePath
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def asked_image(image: ImageRecord) -> models.Asked:
     """An image of the collection that was searched by."""
     return models.Asked(
         kind="image",
-        name=PurePath(image.path).name,
+        name=os.path.basename(image.path),
         id=image.id,
         thumbnail=thumbnail_url(image),
         label=image.label,
@@ -193,7 +193,7 @@ def image_model(image: ImageRecord) -> models.Image:
     return models.Image(
         id=image.id,
         path=image.path,
-        name=PurePath(image.path).name,
+        name=os.path.basename(image.path),
         folder=image.folder,
         label=image.label,
         width=image.width,
