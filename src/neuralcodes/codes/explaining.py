@@ -323,7 +323,7 @@ def occlude(
 ) -> Occlusion:  # fmt: skip
     """Check an explanation without gradients: cover its hottest window, and others.
 
-    A window is covered by the image's mean colour.
+    A window is covered by its own mean colour: another would bring in edges of its own.
 
     Args:
         explainer: that made it.
@@ -346,9 +346,9 @@ def occlude(
     tops = np.append(best[0], generator.integers(inside.shape[0], size=windows))
     lefts = np.append(best[1], generator.integers(inside.shape[1], size=windows))
     covered = np.repeat(own.pixels[None], windows + 2, axis=0)  # the first stays as it is
-    colour = own.pixels.reshape(-1, 3).mean(axis=0).astype(np.uint8)
     for number, (top, left) in enumerate(zip(tops, lefts, strict=True), start=1):
-        covered[number, top : top + tall, left : left + wide] = colour
+        window = covered[number, top : top + tall, left : left + wide]
+        window[:] = window.reshape(-1, 3).mean(axis=0)
     found = explainer.similarities(covered, other.pixels)
     drops = found[0] - found[1:]
     return Occlusion(float(drops[0]), drops[1:])
