@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -252,9 +253,11 @@ def crop_of(
     Raises:
         RefusedError: nothing is left.
     """
+    if not all(map(math.isfinite, (left, top, width, height))):
+        raise RefusedError("crop: give numbers")
     left, top = min(max(left, 0.0), 1.0), min(max(top, 0.0), 1.0)
     width, height = min(width, 1.0 - left), min(height, 1.0 - top)
-    if not (width >= 0.01 and height >= 0.01):  # also refuses what is no number
+    if width < 0.01 or height < 0.01:
         raise RefusedError("crop: the region has no area; draw a larger one")
     whole = width > 0.995 and height > 0.995
     return None if whole else (left, top, width, height)
