@@ -60,4 +60,4 @@ def test_the_page_without_labels_says_that_it_is_an_estimate(content, before):
     page = render_unlabelled("run", replace(content, before=before, classification={}))
     assert "Before and after: an estimate" in page
     assert "✓ better" in page
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "://" not in page  # nothing is fetched

@@ -168,6 +168,8 @@ def _open_images(fitting: Fitting, network: str, pre: Preprocessing, labelled: b
                 f"--data: not the images that {network} was trained on; give the place of those"
             )
         images = prepared.split.train
+        if labelled and not prepared.labelled:
+            raise UserError(f"{network}: trained without labels; give class folders with --on")
     elif holds_tiny_imagenet(Path(fitting.on)):
         images = tiny_imagenet(Path(fitting.on))
     elif labelled:
