@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from neuralcodes.choosing.agreement import Agreement
+from neuralcodes.choosing.closer import Example
 from neuralcodes.choosing.decide import Decision, best_by_layer, compare_judged
 from neuralcodes.choosing.indexes import Indexed
 from neuralcodes.choosing.sweep import Scored
-from neuralcodes.choosing.task import Kind, Task, part_sizes
+from neuralcodes.choosing.task import Kind
 from neuralcodes.evaluation.paired import Difference
 from neuralcodes.evaluation.score import Score
 
@@ -56,21 +57,6 @@ class LayerStanding:
     code: str
     map: float
     behind: Difference | None
-
-
-@dataclass(frozen=True)
-class Example:
-    """A query and what a code found for it.
-
-    Attributes:
-        query: row of the images.
-        found: rows of the images, nearest first.
-        distances: of each.
-    """
-
-    query: int
-    found: tuple[int, ...]
-    distances: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -235,11 +221,6 @@ def stand_layers(scored: Sequence[Scored]) -> tuple[LayerStanding, ...]:
         )
         for one in best
     )
-
-
-def task_parts(task: Task) -> Mapping[str, Sequence[int]]:
-    """See `Choice.parts`."""
-    return part_sizes(task)
 
 
 def _difference(difference: Difference | None) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ PARTS = 3
 LEAST_CLASSES = 2 * PARTS  # in a part of one class everything is relevant
 FEW = 30  # groups, below which the parts take turns
 LEAST_IMAGES = 30  # without classes
-QUERIES = 300  # images a part that have views
+QUERIES = 200  # images a part that have views
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,7 @@ def sample_rows(labels: Rows | None, count: int, most: int, seed: int) -> Rows:
 
 def lonely(labels: Rows) -> Rows:
     """Rows of classes with a single image, to which nothing is relevant."""
-    values, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    del values
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return np.flatnonzero(counts[inverse] < 2)
 
 

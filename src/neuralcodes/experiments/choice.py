@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from neuralcodes.choosing.agreement import Agreement, agree, recorded
+from neuralcodes.choosing.closer import Way, look_at_examples, look_at_indexes
 from neuralcodes.choosing.decide import Decision, decide
 from neuralcodes.choosing.grid import (
     BYTES,
@@ -24,7 +23,7 @@ from neuralcodes.choosing.grid import (
     canonical_poolings,
     expand,
 )
-from neuralcodes.choosing.indexes import BACKENDS, Indexed, choose_backend, measure_index
+from neuralcodes.choosing.indexes import BACKENDS, choose_backend
 from neuralcodes.choosing.kept import Kept
 from neuralcodes.choosing.layers import (
     NAMED,
@@ -35,22 +34,17 @@ from neuralcodes.choosing.layers import (
 )
 from neuralcodes.choosing.outcome import (
     Choice,
-    Example,
     Subject,
     make_points,
     stand_layers,
-    task_parts,
 )
 from neuralcodes.choosing.sweep import (
-    Branch,
-    Scored,
-    Swept,
     estimate_seconds,
     facts_of,
     search_milliseconds,
     sweep,
 )
-from neuralcodes.choosing.task import Kind, Task, label_task, view_task
+from neuralcodes.choosing.task import Kind, Task, label_task, part_sizes, view_task
 from neuralcodes.choosing.views import KINDS, view_content, view_images
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.codes.transforms.fitted import transform_file
@@ -62,16 +56,11 @@ from neuralcodes.experiments.choice_commands import building_commands
 from neuralcodes.experiments.choice_images import Chosen, choose_images
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.index.backend import get_backend
-from neuralcodes.index.exact import search_exact
 from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.reports.choice import write_choice_report
 
 Labels = Literal["folder", "none", "both"]
-
-SHOWN_QUERIES = 3
-SHOWN = 5
-WIDEST_INDEX = 4096  # dimensions; of longer codes only exact search is measured
 
 
 @dataclass(frozen=True)
@@ -113,17 +102,6 @@ class Choosing:
     device: str = "auto"
     precision: str = "fp32"
     collection: str = "pictures.nc"
-
-
-@dataclass(frozen=True)
-class _Way:
-    """One way of judging: the task and what belongs to it, by network."""
-
-    task: Task
-    views: dict[str, ImageSet]
-    content: dict[str, str]
-    codes: dict[Base, BaseCodes]
-    swept: Swept
 
 
 def choose(choosing: Choosing, tell: Callable[[str], None]) -> Choice:
@@ -203,13 +181,13 @@ class _Run:
 
     def _outcome(
         self,
-        way: _Way,
+        way: Way,
         decision: Decision,
         milliseconds: dict[int, float],
         agreement: Agreement | None,
     ) -> Choice:
         choosing, chosen = self.choosing, self.chosen
-        indexes = self._indexes(way, decision)
+        indexes = look_at_indexes(way, decision, choosing.indexes, self.kept)
         index = choose_backend(indexes, decision.chosen.code)
         spec = way.codes[decision.chosen.candidate.base].spec
         commands, note = building_commands(choosing, chosen, decision.chosen, spec, index)
@@ -225,7 +203,7 @@ class _Run:
                 notes=tuple(self.notes),
                 seed=choosing.seed,
             ),
-            parts=task_parts(way.task),
+            parts=part_sizes(way.task),
             turns=len(way.task.rotations),
             points=make_points(way.swept.scored, decision, milliseconds),
             decision=decision,
@@ -249,7 +227,7 @@ class _Run:
                 "commit": source_commit(),
                 "machine": describe_machine(),
             },
-            examples=self._examples(way, decision),
+            examples=look_at_examples(way, decision, self.kept),
         )
 
     def _candidates(self, chains: Sequence[tuple[str, ...]]) -> list[Candidate]:
@@ -275,7 +253,7 @@ class _Run:
                     )
         return found
 
-    def _way(self, kind: Kind) -> _Way:
+    def _way(self, kind: Kind) -> Way:
         """Make the codes and scores for one way of judging."""
         choosing, chosen = self.choosing, self.chosen
         if kind == "labels":
@@ -297,7 +275,7 @@ class _Run:
                 content[name] = view_content(images, task.viewed(), choosing.seed)
             codes |= base_codes(plan, images, views.get(name), folder)
         swept = sweep(task, codes, self.candidates, self.kept, content, choosing.seed)
-        return _Way(task, views, content, codes, swept)
+        return Way(task, content, codes, swept, choosing.seed)
 
     def _tell_cost(self, task: Task) -> None:
         chosen, choosing = self.chosen, self.choosing
@@ -332,79 +310,6 @@ class _Run:
         facts = {"what": "milliseconds", "dims": dims, "images": self.chosen.count}
         return float(
             self.kept.get(facts, lambda: round(search_milliseconds(dims, self.chosen.count), 4))
-        )
-
-    def _indexes(self, way: _Way, decision: Decision) -> list[Indexed]:
-        """Each backend on the recommended code, the best and the next smaller."""
-        few = dict.fromkeys(
-            one for one in (decision.chosen, decision.best, decision.smaller) if one is not None
-        )
-        measured = []
-        for one in few:
-            code: list[tuple[np.ndarray, np.ndarray]] = []
-            for backend in self.choosing.indexes:
-                if one.dims > WIDEST_INDEX and backend != "exact":
-                    continue
-                found = self.kept.get(
-                    {**self._facts(way, one), "what": "index", "backend": backend},
-                    lambda b=backend, o=one, c=code: self._index(way, o, b, c),  # type: ignore[misc]
-                )
-                if found is not None:
-                    measured.append(Indexed.from_json(found))
-        return measured
-
-    def _index(
-        self, way: _Way, one: Scored, backend: str, code: list[tuple[np.ndarray, np.ndarray]]
-    ) -> dict[str, object] | None:
-        if not code:
-            branch = self._branch(way, one)
-            code.append(branch.transformed(one.candidate.chain, np.arange(way.task.images)))
-        values, queries = code[0]
-        found = measure_index(one.code, one.bytes, values, queries, backend, self.choosing.seed)
-        return None if found is None else found.to_json()
-
-    def _examples(self, way: _Way, decision: Decision) -> dict[str, tuple[Example, ...]]:
-        """What the recommended code finds, and what the worst whole code finds."""
-        plain = [one for one in way.swept.scored if not one.candidate.chain]
-        worst = min(plain or way.swept.scored, key=lambda one: one.score("judge").mean)
-        task = way.task
-        rows = task.part(0, "judge").rows
-        rows = rows[rows < task.images]
-        generator = np.random.default_rng(self.choosing.seed)
-        groups = generator.permutation(np.unique(task.groups[rows]))[:SHOWN_QUERIES]
-        queries = np.array(
-            [generator.choice(np.flatnonzero(task.groups[rows] == g)) for g in groups]
-        )
-        examples = {}
-        for one in dict.fromkeys((decision.chosen, worst)):
-            facts = {**self._facts(way, one), "what": "examples", "queries": rows[queries].tolist()}
-
-            def find(one: Scored = one) -> list[list[list[float]]]:
-                values, asked = self._branch(way, one).transformed(one.candidate.chain, rows)
-                found = search_exact(asked[queries], values, SHOWN, exclude=queries)
-                return [
-                    [[int(rows[row]), round(float(far), 4)] for row, far in zip(*line, strict=True)]
-                    for line in zip(found.rows, found.distances, strict=True)
-                ]
-
-            examples[one.code] = tuple(
-                Example(int(row), tuple(int(f) for f, _ in line), tuple(far for _, far in line))
-                for row, line in zip(rows[queries], self.kept.get(facts, find), strict=True)
-            )
-        return examples
-
-    def _branch(self, way: _Way, one: Scored) -> Branch:
-        return Branch(way.codes[one.candidate.base], way.task, 0, self.choosing.seed)
-
-    def _facts(self, way: _Way, one: Scored) -> dict[str, object]:
-        base = one.candidate.base
-        return facts_of(
-            way.task,
-            0,
-            way.codes[base].spec,
-            one.candidate.chain,
-            way.content[base.network],
-            self.choosing.seed,
         )
 
 

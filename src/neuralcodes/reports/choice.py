@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from neuralcodes.choosing.closer import Example
 from neuralcodes.choosing.indexes import GAIN, SLOW, TARGET
-from neuralcodes.choosing.outcome import Choice, Example
+from neuralcodes.choosing.outcome import Choice
 from neuralcodes.common.files import atomic_write, write_text
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.reports import wording
