@@ -159,6 +159,11 @@ def base_codes(
     return {base: BaseCodes(codes.bases[base], tuple(parts)) for base, parts in found.items()}
 
 
+def are_there(codes: NetworkCodes, images: ImageSet, folder: Path) -> bool:
+    """Whether the codes of all bases of the images (not of views) lie in the folder."""
+    return all(_is_there(folder / "images", base, codes, images) for base in codes.bases)
+
+
 def _wanted(network: OpenNetwork, layers: Sequence[str]) -> list[tuple[str, int | None]]:
     """Layers by the names to use, each with the number of its values where that is known."""
     kind = network.kind

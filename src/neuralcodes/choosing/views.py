@@ -6,13 +6,16 @@ a small rotation. One mild change alone would be found by any code, and tell not
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from neuralcodes.common.files import check_room, explain_os_errors
 from neuralcodes.common.progress import progress
 from neuralcodes.images.imageset import ImageSet, Pixels, Rows
 
@@ -49,18 +52,11 @@ def view_images(images: ImageSet, viewed: Rows, folder: Path, seed: int) -> Imag
         The views, without labels, in the order of `viewed`.
     """
     kinds = list(KINDS)
-    height, width = images.size
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"pixels-{height}x{width}.npy"
-    pixels = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(len(viewed), height, width, 3)
-    )
-    with progress(len(viewed), "views") as bar:
-        for start in range(0, len(viewed), len(kinds)):
-            row = int(viewed[start])
-            generator = np.random.default_rng([seed, row])
-            pixels[start : start + len(kinds)] = views_of(images.read([row])[0], generator)
-            bar.update(len(kinds))
+    content = view_content(images, viewed, seed)
+    path = folder / f"views-{content}.npy"
+    if not path.is_file():
+        _write_views(path, images, viewed, seed)
+    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     keys = tuple(
         f"{images.key(int(row))}#{kinds[number % len(kinds)]}" for number, row in enumerate(viewed)
     )
@@ -71,14 +67,32 @@ def view_images(images: ImageSet, viewed: Rows, folder: Path, seed: int) -> Imag
         labels=None,
         classes=(),
         source=f"views of {images.source}",
-        content=view_content(images, viewed, seed),
+        content=content,
     )
+
+
+def _write_views(path: Path, images: ImageSet, viewed: Rows, seed: int) -> None:
+    height, width = images.size
+    size = (len(viewed), height, width, 3)
+    check_room(path.parent, int(np.prod(size)), "views", "free some space or choose another --out")
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    each = len(KINDS)
+    try:
+        with explain_os_errors(path), progress(len(viewed), "views") as bar:
+            pixels = np.lib.format.open_memmap(work, mode="w+", dtype=np.uint8, shape=size)
+            for start in range(0, len(viewed), each):
+                row = int(viewed[start])
+                generator = np.random.default_rng([seed, row])
+                pixels[start : start + each] = views_of(images.read([row])[0], generator)
+                bar.update(each)
+            pixels.flush()
+            work.replace(path)
+    finally:
+        work.unlink(missing_ok=True)
 
 
 def view_content(images: ImageSet, viewed: Rows, seed: int) -> str:
     """What the views are made from, as a text that changes with any of it."""
-    import hashlib
-
     digest = hashlib.sha256(f"views 1 {seed} {','.join(KINDS)} {images.fingerprint()}".encode())
     digest.update(viewed.tobytes())
     return digest.hexdigest()[:32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,7 +83,7 @@ def choose(
     from neuralcodes.experiments.choice import Choosing, with_defaults
     from neuralcodes.experiments.choice import choose as run
 
-    name = Path(images).resolve().stem if Path(images).exists() else Path(images).stem
+    name = Path(os.path.abspath(images)).stem
     choosing = with_defaults(
         Choosing(
             place=images,

@@ -29,6 +29,7 @@ from neuralcodes.choosing.layers import (
     NAMED,
     BaseCodes,
     NetworkCodes,
+    are_there,
     base_codes,
     plan_network,
 )
@@ -268,7 +269,7 @@ class _Run:
         for plan in self.plans:
             name = plan.network.name
             images = chosen.images[name]
-            folder = choosing.out / "codes" / plan.network.weights[:12]
+            folder = self._codes_folder(plan)
             content[name] = images.fingerprint()
             if kind == "views":
                 views[name] = view_images(images, task.viewed(), folder, choosing.seed)
@@ -277,10 +278,15 @@ class _Run:
         swept = sweep(task, codes, self.candidates, self.kept, content, choosing.seed)
         return Way(task, content, codes, swept, choosing.seed)
 
+    def _codes_folder(self, plan: NetworkCodes) -> Path:
+        return self.choosing.out / "codes" / plan.network.weights[:12]
+
     def _tell_cost(self, task: Task) -> None:
         chosen, choosing = self.chosen, self.choosing
-        rows = len(task.groups)
-        passes = sum(plan.seconds * rows for plan in self.plans)
+        passes = 0.0
+        for plan in self.plans:
+            there = are_there(plan, chosen.images[plan.network.name], self._codes_folder(plan))
+            passes += plan.seconds * (len(task.groups) - task.images * there)
         specs = {base: spec for plan in self.plans for base, spec in plan.bases.items()}
         content = {
             name: images.fingerprint()
@@ -302,7 +308,7 @@ class _Run:
         what = "labels" if task.kind == "labels" else "views"
         self.tell(
             f"{len(self.candidates)} codes judged by {what}, {turns} time(s) each, {new} of these "
-            f"{turns * len(self.candidates)} new; codes of {rows:,} images and views: at most "
+            f"{turns * len(self.candidates)} new; passes of the networks: at most "
             f"{_duration(passes)}; judging: about {_duration(work)}"
         )
 

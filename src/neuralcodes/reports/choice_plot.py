@@ -35,10 +35,10 @@ def choice_figure(choice: Choice, style: Style = LIGHT, narrow: bool = False) ->
         axes[1], choice, style, (layers, kinds), lambda p: p.milliseconds,
         lambda p: p.front_by_time,
     )  # fmt: skip
-    axes[0].set(title="Quality against size", xlabel="bytes a code", ylabel="mAP")
-    axes[1].set(title="Quality against time", xlabel="ms a search", ylabel="mAP")
-    for part in axes:
-        part.title.set_color(style.ink)
+    labels = (("Quality against size", "bytes a code"), ("Quality against time", "ms a search"))
+    for part, (title, across) in zip(axes, labels, strict=True):
+        part.set_title(title, color=style.ink)
+        part.set(xlabel=across, ylabel="mAP")
     _size_ticks(axes[0], choice.points)
     _time_ticks(axes[1], choice.points)
     figure.legend(

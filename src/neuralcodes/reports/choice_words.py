@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neuralcodes.choosing.agreement import Agreement
+from neuralcodes.choosing.decide import RIVALS
 from neuralcodes.choosing.outcome import Choice
 from neuralcodes.evaluation.paired import Difference
 from neuralcodes.reports.answers import Answer
@@ -93,8 +94,9 @@ def certainty(choice: Choice) -> list[str]:
     if decision.rivals:
         names = [one.code for one in decision.rivals[:TIES]]
         more = len(decision.rivals) - len(names)
+        least = "at least " if len(decision.rivals) == RIVALS else ""
         lines.append(
-            f"A tie: {plural(len(decision.rivals), 'other code')} of no more bytes "
+            f"A tie: {least}{plural(len(decision.rivals), 'other code')} of no more bytes "
             f"{'is' if len(decision.rivals) == 1 else 'are'} not shown to be worse "
             f"({', '.join(names)}{f' and {more} more' if more else ''})."
         )
@@ -164,7 +166,8 @@ def _parts(choice: Choice) -> str:
 
 
 def _sentence(d: Difference) -> str:
-    size = f"{signed(d.difference)} mAP ({span((d.low, d.high))}, p {_p(d.p)})"
+    mean = f"{d.difference:+.4f}".replace("-", "−")
+    size = f"{mean} mAP ({span((d.low, d.high), 4)}, p {_p(d.p)})"
     if d.real:
         return f"{size}, a real difference."
     return f"{size}, not shown to differ."
