@@ -141,7 +141,7 @@ def test_what_cannot_be_asked_is_said(client: TestClient) -> None:
     refused("id=1&k=1000&page=11", 400, "at most")
     refused("id=x", 422, "id")
     refused("id=1&colour=red", 422, "colour")
-    refused("text=a+cat", 400, "no text side")
+    refused("text=a+cat", 400, "knows no texts")
 
 
 def test_paths_and_addresses_are_no_queries(client: TestClient, place: Path) -> None:
@@ -163,12 +163,19 @@ def test_explanation_finds_what_two_pictures_share(
     collection.add([tmp_path / "0.png", tmp_path / "1.png"])
     answer = client.get("/api/v1/images/32/explanation?by=31").json()
     grid = np.array(answer["image"])
-    assert grid.shape == (answer["rows"], answer["columns"]) == (8, 8)
+    assert grid.shape == np.array(answer["query"]).shape == (answer["rows"], answer["columns"])
     assert np.isclose(answer["distance"], collection.search(31, 40).matches[0].distance, atol=1e-5)
-    outside = np.ones((8, 8), bool)
-    outside[4:, 4:] = False
-    assert grid[outside].mean() > grid[5:, 5:].mean()
+    expected = float(np.prod(collection.codes([31, 32]), axis=0).sum())
+    assert np.isclose(answer["similarity"], expected, atol=1e-5)
+    assert np.isclose(grid.sum() + answer["rest_image"], expected, atol=1e-4)
+    half = len(grid) // 2
+    outside = np.ones(grid.shape, bool)
+    outside[half:, half:] = False
+    assert grid[outside].mean() > grid[half:, half:].mean()
     for side in ("query", "image"):
         picture = client.get(f"/api/v1/images/32/explanation/{side}?by=31")
         assert Image.open(io.BytesIO(picture.content)).size == (384, 384)
+    upload = client.post("/api/v1/uploads", files={"file": (tmp_path / "0.png").read_bytes()})
+    by = client.get(f"/api/v1/images/32/explanation?upload={upload.json()['id']}").json()
+    assert by["query"] == answer["query"]
     assert client.get("/api/v1/images/32/explanation").status_code == 400

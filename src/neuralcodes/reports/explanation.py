@@ -33,7 +33,7 @@ def explanation_figure(
     for number, (part, side, title) in enumerate(zip(axes, sides, titles, strict=True)):
         _bare(part)
         part.set_title(_cut(title), color=style.ink, loc="left", fontsize=9)
-        part.imshow(_heated(side) if number in (1, 2) else side.picture)
+        part.imshow(heated(side) if number in (1, 2) else side.picture)
     figure.suptitle(summary(explained), x=0.01, ha="left", fontsize=9.5, color=style.ink)
     figure.supxlabel(below(explained), x=0.01, ha="left", fontsize=7.5, color=style.muted)
     return figure
@@ -61,7 +61,7 @@ def below(explained: Explanation) -> str:
     return f"{text}; {explained.note}" if explained.note else text
 
 
-def _heated(side: Side) -> npt.NDArray[np.float64]:
+def heated(side: Side) -> npt.NDArray[np.float64]:
     """The picture in grey under its heat map, float64 H'×W'×3 from 0 to 1."""
     height, width = side.picture.shape[:2]
     picture = side.picture / 255.0

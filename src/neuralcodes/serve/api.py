@@ -202,8 +202,8 @@ def explanation(
     by: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
     upload: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
 ) -> Response:
-    """Why this image matches another (`by`) or an upload: how the distance grows where a part of
-    either is hidden.
+    """Why this image matches another (`by`) or an upload: what each place of either adds to the
+    similarity.
     """
     return send(service_of(request).explain(number, by, upload))
 
@@ -219,7 +219,7 @@ def explanation_picture(
     by: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
     upload: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
 ) -> Response:
-    """The same as a picture: bright where it matters."""
+    """The same as a picture: warm where it carries the similarity."""
     made = service_of(request).heat_picture(number, by, upload, side)
     return Response(made, media_type="image/jpeg")
 

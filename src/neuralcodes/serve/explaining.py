@@ -1,94 +1,119 @@
-"""Why two pictures match: parts are hidden, and the distance grows where they matter.
-
-Occlusion sensitivity (Zeiler and Fergus, "Visualizing and understanding convolutional networks",
-ECCV 2014, section 4.2), with the distance of codes in place of a class score. It needs nothing of
-the network but its codes.
-"""
+"""`Reasons`: why two pictures match, for people, from pixels that the decoders made."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
+from neuralcodes.collection.collection import Collection
+from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.snapshot import Floats
-from neuralcodes.images.imageset import Pixels
+from neuralcodes.common.errors import UserError
+from neuralcodes.images.resizing import is_exact
+from neuralcodes.serve import models
+from neuralcodes.serve.batching import Batcher
+from neuralcodes.serve.errors import BusyError, RefusedError
+from neuralcodes.serve.pictures import Recent, ServedPictures
 
-CELLS = 8  # a side
-SPAN = 2  # cells that are hidden together, a side
+if TYPE_CHECKING:
+    from neuralcodes.codes.explaining import Explainer, Explanation
+
 SHOWN = 384  # pixels of a heat map's longer side
+AT_ONCE = 2
+PATIENCE = 5.0  # seconds that a third one waits
+
+Query = ImageRecord | str
+"""An image of the collection, or an upload by its id."""
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Growth of the distance, float32 CELLS×CELLS each, and the distance itself."""
+class Reasons:
+    """Explains results; the last ones are remembered, as a page asks three times for each."""
 
-    distance: float
-    query: Floats
-    image: Floats
+    def __init__(self, collection: Collection, pictures: ServedPictures, batcher: Batcher) -> None:
+        self._collection = collection
+        self._pictures = pictures
+        self._batcher = batcher
+        self._explainer: Explainer | None = None
+        self._made: Recent[Explanation] = Recent(32)
+        self._room = threading.BoundedSemaphore(AT_ONCE)
+
+    def explain(self, query: Query, image: ImageRecord) -> models.Explanation:
+        """In figures.
+
+        Raises:
+            RefusedError: the code cannot be seen through, or a picture cannot be had.
+        """
+        made = self._explain(query, image)
+        return models.Explanation(
+            similarity=round(made.similarity, 6),
+            distance=round(made.distance, 6),
+            probability=made.probability,
+            code=made.code,
+            layer=made.layer,
+            note=made.note,
+            exact=made.exact,
+            rows=made.query.parts.shape[0],
+            columns=made.query.parts.shape[1],
+            query=_rounded(made.query.parts),
+            image=_rounded(made.result.parts),
+            rest_query=round(made.query.rest, 6),
+            rest_image=round(made.result.rest, 6),
+        )
+
+    def picture(self, query: Query, image: ImageRecord, side: Literal["query", "image"]) -> bytes:
+        """One of the two under its heat map, JPEG; raises as `explain`."""
+        from neuralcodes.reports.explanation import heated
+
+        made = self._explain(query, image)
+        shown = made.query if side == "query" else made.result
+        file = io.BytesIO()
+        Image.fromarray((heated(shown) * 255).round().astype(np.uint8)).save(
+            file, "JPEG", quality=85
+        )
+        return file.getvalue()
+
+    def _explain(self, query: Query, image: ImageRecord) -> Explanation:
+        key = (query if isinstance(query, str) else query.code, image.code)
+        known = self._made.get(key)
+        if known is None:
+            if not self._room.acquire(timeout=PATIENCE):
+                raise BusyError("other explanations are being made")
+            try:
+                known = self._make(query, image)
+            finally:
+                self._room.release()
+            self._made.put(key, known)
+        return known
+
+    def _make(self, query: Query, image: ImageRecord) -> Explanation:
+        one, other = self._pictures.pixels_of(query), self._pictures.pixels_of(image)
+        try:
+            made: Explanation = self._batcher.call(lambda: self._opened().explain(one, other))
+        except UserError as error:
+            raise RefusedError(" ".join(str(error).split())) from None
+        pre = self._collection.spec.preprocessing
+        times = max(1, SHOWN // max(pre.size))
+        if times > 1 and not is_exact(pre.resize):  # an exact one cuts at a scale of its own
+            size = (times * pre.size[0], times * pre.size[1])
+            large = [self._pictures.pixels_of(part, size) for part in (query, image)]
+            made = replace(
+                made,
+                query=replace(made.query, picture=large[0]),
+                result=replace(made.result, picture=large[1]),
+            )
+        known = self._collection.probability
+        return made if known is None else replace(made, probability=float(known.of(made.distance)))
+
+    def _opened(self) -> Explainer:
+        if self._explainer is None:
+            self._explainer = self._collection.explainer()
+        return self._explainer
 
 
-def explain(query: Pixels, image: Pixels, encode: Callable[[Pixels], Floats]) -> Maps:
-    """Heat maps of two pictures, uint8 H×W×3 each.
-
-    Args:
-        query, image: of the network's input size.
-        encode: uint8 n×H×W×3 → float32 n×d.
-    """
-    whole = encode(np.stack([query, image]))
-    distance = float(np.linalg.norm(whole[0] - whole[1]))
-    return Maps(
-        distance,
-        _grown(query, whole[1], distance, encode),
-        _grown(image, whole[0], distance, encode),
-    )
-
-
-def _grown(
-    pixels: Pixels, other: Floats, distance: float, encode: Callable[[Pixels], Floats]
-) -> Floats:
-    """By how much the distance to `other` grows, in the mean of all hidden squares over a cell."""
-    height, width = pixels.shape[:2]
-    rows = np.linspace(0, height, CELLS + 1).round().astype(int)
-    columns = np.linspace(0, width, CELLS + 1).round().astype(int)
-    ground = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
-    places = [(r, c) for r in range(1 - SPAN, CELLS) for c in range(1 - SPAN, CELLS)]
-    hidden = np.repeat(pixels[None], len(places), axis=0)
-    for number, (r, c) in enumerate(places):
-        top, bottom = rows[max(r, 0)], rows[min(r + SPAN, CELLS)]
-        left, right = columns[max(c, 0)], columns[min(c + SPAN, CELLS)]
-        hidden[number, top:bottom, left:right] = ground
-    growth = np.linalg.norm(encode(hidden) - other, axis=1) - distance
-    total = np.zeros((CELLS, CELLS), np.float32)
-    for (r, c), value in zip(places, growth, strict=True):
-        total[max(r, 0) : r + SPAN, max(c, 0) : c + SPAN] += value
-    mean: Floats = total / np.float32(SPAN**2)
-    return mean
-
-
-def heat_picture(pixels: Pixels, growth: Floats, most: float) -> bytes:
-    """A picture darkened where it does not matter: JPEG.
-
-    Args:
-        pixels: uint8 H×W×3.
-        growth: of one of `Maps`.
-        most: the growth that counts as full light, so that two maps can share a scale.
-    """
-    height, width = pixels.shape[:2]
-    scale = SHOWN / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    light = np.clip(growth / most, 0, 1) if most > 0 else np.zeros_like(growth)
-    mask = Image.fromarray((light * 255).round().astype(np.uint8)).resize(
-        size, Image.Resampling.BICUBIC
-    )
-    shown = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC), np.float32)
-    heat = np.asarray(mask, np.float32)[..., None] / 255
-    grey = shown.mean(axis=2, keepdims=True) * 0.35
-    warm = np.array([255.0, 120.0, 0.0], np.float32)
-    blended = grey * (1 - heat) + (0.65 * shown + 0.35 * warm) * heat
-    file = io.BytesIO()
-    Image.fromarray(blended.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
-    return file.getvalue()
+def _rounded(values: Floats) -> list[list[float]]:
+    return [[round(float(value), 7) for value in row] for row in values]

@@ -299,17 +299,26 @@ class Choice(Model):
 
 
 class Explanation(Model):
-    """Why an image matches: how much the distance grows when a part of a picture is hidden.
+    """Which parts of two pictures carry their similarity; see `codes.explaining`.
 
-    Each map has `rows` lists of `columns` numbers, in units of distance; larger matters more,
-    below 0 the part stands in the way.
+    `query` and `image` are maps of `rows` lists of `columns` numbers: what each place adds to the
+    similarity (the inner product of the codes), below 0 where it takes from it. `rest_query` and
+    `rest_image` belong to no place; where they are 0 the maps are `exact`.
     """
 
+    similarity: float
     distance: float
+    probability: float | None
+    code: str
+    layer: str
+    note: str
+    exact: bool
     rows: int
     columns: int
     query: list[list[float]]
     image: list[list[float]]
+    rest_query: float
+    rest_image: float
 
 
 class Health(Model):

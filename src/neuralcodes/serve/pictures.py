@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -110,18 +112,24 @@ class ServedPictures:
 
     # Codes
 
-    @property
-    def has_text(self) -> bool:
-        """Whether the collection can be searched by words."""
-        return False
-
     def code_of_text(self, text: str) -> Floats:
         """The code of words.
 
         Raises:
             RefusedError: the collection's network knows none.
         """
-        raise RefusedError(f"{self._collection.spec.name} has no text side: search by a picture")
+        if not self.has_text:
+            raise RefusedError(f"{self._collection.spec.name}: knows no texts; give a picture")
+        known = self._codes.get(text)
+        if known is None:
+            known = self._batcher.call(lambda: self._collection.encode_texts([text])[0])
+            self._codes.put(text, known)
+        return known
+
+    @functools.cached_property
+    def has_text(self) -> bool:
+        """Whether the collection can be searched by words; opens the network."""
+        return bool(self._batcher.call(lambda: self._collection.has_text))
 
     def code_of_upload(self, name: str, crop: Crop | None) -> Floats:
         """An upload's code; raises as `upload` and `code_of_data`."""
@@ -181,13 +189,12 @@ class ServedPictures:
             reason = (error.strerror or str(error)).lower()
             raise NotFoundError(f"image {image.id}: its file cannot be read ({reason})") from None
 
-    def pixels_of(self, image: ImageRecord) -> Pixels:
-        """An image as the network takes it."""
-        return self._pixels(self.read(image))
-
-    def pixels_of_upload(self, name: str) -> Pixels:
-        """An upload as the network takes it."""
-        return self._pixels(self.upload(name))
+    def pixels_of(self, what: ImageRecord | str, size: tuple[int, int] | None = None) -> Pixels:
+        """An image, or an upload by its id, as the network takes it, or of another size."""
+        data = self.upload(what) if isinstance(what, str) else self.read(what)
+        pre = self._collection.spec.preprocessing
+        wanted = pre if size is None else replace(pre, size=size)
+        return self._decoders.pixels(data, wanted, None)[1]
 
     def thumbnail(self, image: ImageRecord, side: int) -> tuple[bytes, str]:
         """A JPEG of an image at most `side` pixels wide and high, and its entity tag.

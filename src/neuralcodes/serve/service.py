@@ -8,20 +8,19 @@ from typing import Any, Literal
 
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.lookup import facets, image_page
-from neuralcodes.collection.snapshot import Floats
+from neuralcodes.collection.results import ImageRecord
 from neuralcodes.common.errors import UserError
-from neuralcodes.images.imageset import Pixels
 from neuralcodes.serve import models
 from neuralcodes.serve.adding import Adder
 from neuralcodes.serve.batching import Batcher
 from neuralcodes.serve.decoding import Decoders
 from neuralcodes.serve.duplicates import DuplicateFinder
-from neuralcodes.serve.errors import BusyError, NotFoundError, RefusedError
-from neuralcodes.serve.explaining import Maps, explain, heat_picture
+from neuralcodes.serve.errors import NotFoundError, RefusedError
+from neuralcodes.serve.explaining import Reasons
 from neuralcodes.serve.finding import Finder, explained_filter, image_model
 from neuralcodes.serve.jobs import Job, Jobs
 from neuralcodes.serve.metrics import Metrics
-from neuralcodes.serve.pictures import Recent, ServedPictures
+from neuralcodes.serve.pictures import ServedPictures
 from neuralcodes.serve.settings import Settings
 
 LOOKER = 10**6  # numbers of jobs that only look begin here
@@ -53,8 +52,7 @@ class Service:
         self._pictures = ServedPictures(collection, self._decoders, self._batcher, settings)
         self._finder = Finder(collection, self._pictures, settings)
         self.duplicates = DuplicateFinder(collection, self._looker, self._adder)
-        self._explained: Recent[tuple[Maps, Pixels, Pixels]] = Recent(32)
-        self._explaining = threading.BoundedSemaphore(2)
+        self._reasons = Reasons(collection, self._pictures, self._batcher)
         self._network = "not opened yet"
         self._draining = False
         self.metrics.watch("images", "Images with a code", lambda: len(collection))
@@ -125,15 +123,8 @@ class Service:
     def explain(
         self, image: int, by: int | None = None, upload: str | None = None
     ) -> models.Explanation:
-        """Why an image matches another one, or an upload: see `explaining`."""
-        maps, _, _ = self._explain(image, by, upload)
-        return models.Explanation(
-            distance=round(maps.distance, 6),
-            rows=len(maps.query),
-            columns=len(maps.query[0]),
-            query=_rounded(maps.query),
-            image=_rounded(maps.image),
-        )
+        """Why an image matches another one, or an upload."""
+        return self._reasons.explain(self._asked(by, upload), self._finder.image(image))
 
     def heat_picture(
         self,
@@ -142,37 +133,15 @@ class Service:
         upload: str | None = None,
         side: Literal["query", "image"] = "image",
     ) -> bytes:
-        """The same as a picture, JPEG: bright where it matters; both sides share a scale."""
-        maps, query, found = self._explain(image, by, upload)
-        most = float(max(maps.query.max(), maps.image.max(), 0.0))
-        if side == "query":
-            return heat_picture(query, maps.query, most)
-        return heat_picture(found, maps.image, most)
+        """The same as a picture, JPEG: warm where it carries the similarity."""
+        return self._reasons.picture(self._asked(by, upload), self._finder.image(image), side)
 
-    def _explain(
-        self, image: int, by: int | None, upload: str | None
-    ) -> tuple[Maps, Pixels, Pixels]:
-        if (by is None) == (upload is None):
-            raise RefusedError("give either by (an image's id) or upload")
-        found = self._finder.image(image)
-        query = self._finder.image(by) if by is not None else None
-        key = (upload or (query and query.code), found.code)
-        known = self._explained.get(key)
-        if known is not None:
-            return known
-        if not self._explaining.acquire(timeout=5):
-            raise BusyError("other explanations are being made")
-        try:
-            one = self._pictures.pixels_of(query) if query else None
-            if one is None:
-                assert upload is not None
-                one = self._pictures.pixels_of_upload(upload)
-            other = self._pictures.pixels_of(found)
-            made = (explain(one, other, self._batcher.encode), one, other)
-        finally:
-            self._explaining.release()
-        self._explained.put(key, made)
-        return made
+    def _asked(self, by: int | None, upload: str | None) -> ImageRecord | str:
+        if by is not None and upload is None:
+            return self._finder.image(by)
+        if upload is not None and by is None:
+            return upload
+        raise RefusedError("give either by (an image's id) or upload")
 
     # Looking
 
@@ -214,8 +183,14 @@ class Service:
             roots=about.roots,
             index=about.index,
             calibration=about.calibration,
-            text=self._pictures.has_text,
+            text=self._has_text(),
         )
+
+    def _has_text(self) -> bool:
+        try:
+            return self._pictures.has_text
+        except UserError:  # the network is not there: nothing new can be searched by
+            return False
 
     def bad(self) -> list[models.BadFile]:
         """Files without a code."""
@@ -291,10 +266,6 @@ class Service:
 
     def _lane(self, number: int) -> Jobs:
         return self._looker if number > LOOKER else self._writer
-
-
-def _rounded(values: Floats) -> list[list[float]]:
-    return [[round(float(value), 6) for value in row] for row in values]
 
 
 def job_model(job: Job) -> models.JobStatus:

@@ -94,7 +94,7 @@ def _told(explained: models.Explanation) -> str:
         if max(map(max, values)) > 0
     ]
     if not parts:
-        return "No single part of either picture matters much: hiding any leaves them as near."
+        return "No part of either picture carries it by itself."
     return f"{' and '.join(parts)}.".capitalize()
 
 
