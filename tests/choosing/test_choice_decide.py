@@ -88,7 +88,16 @@ def test_a_choice_is_judged_on_what_did_not_choose():
     assert found.judged.codes == ("run@one", "run@other", "run@other")
     assert found.judged.chosen_on.mean == pytest.approx(0.9)
     assert found.judged.judged_on.mean == pytest.approx(0.5)
-    assert found.judged.optimism == pytest.approx(0.4)
+    # all codes together have 0.7 where they chose and 0.5 where they are judged
+    assert found.judged.optimism == pytest.approx(0.2)
+
+
+def test_hard_classes_are_no_optimism():
+    easy, hard = np.full(100, 0.8), np.full(100, 0.3)
+    codes = [scored("a", 8, easy + 0.1, hard + 0.1), scored("b", 4, easy - 0.1, hard - 0.1)]
+    judged = decide(codes, MS).judged
+    assert judged.chosen_on.mean - judged.judged_on.mean == pytest.approx(0.5)
+    assert judged.optimism == pytest.approx(0)
 
 
 def test_layers_stand_by_their_best_codes():

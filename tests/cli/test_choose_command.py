@@ -56,10 +56,9 @@ def test_the_outcome_as_json(chosen, place, digit_folders):
     against = found["certainty"]["against_best"]
     mine = codes[recommended["code"]]["map"]
     assert best - mine < 0.01 or not against["real"]
-    assert abs(
-        recommended["chosen_on"]["mean"] - recommended["judged_on"]["mean"]
-        - recommended["optimism"]
-    ) < 1e-9  # fmt: skip
+    apart = recommended["chosen_on"]["mean"] - recommended["judged_on"]["mean"]
+    level = recommended["level_on"] - recommended["level_off"]
+    assert recommended["optimism"] == pytest.approx(apart - level)
     assert {one["backend"] for one in found["indexes"]} == {"exact", "hnsw"}
     assert json.loads((place / "out/choice.json").read_text()) == found
     assert str(place) not in (place / "out/choice.json").read_text()

@@ -37,17 +37,21 @@ class Judged:
         chosen_on, judged_on: average precision of the codes chosen, on the classes that chose and
             on those that did not. Where the parts take turns, each turn's own choice counts: the
             best code of at most the recommended one's bytes.
+        level_on, level_off: mean mAP of all codes on the same classes. Some classes are harder than
+            others, whatever the code.
         codes: the choice of each turn.
     """
 
     chosen_on: Score
     judged_on: Score
+    level_on: float
+    level_off: float
     codes: tuple[str, ...]
 
     @property
     def optimism(self) -> float:
-        """How much higher the figure is on what the choice was made on."""
-        return self.chosen_on.mean - self.judged_on.mean
+        """How much higher above all codes the choice stands on what it was made on."""
+        return (self.chosen_on.mean - self.level_on) - (self.judged_on.mean - self.level_off)
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,8 @@ def _judge(scored: Sequence[Scored], chosen: Scored) -> Judged:
     return Judged(
         chosen_on=Score(AVERAGE_PRECISION.name, _merged(on)),
         judged_on=Score(AVERAGE_PRECISION.name, _merged(off)),
+        level_on=float(np.mean([one.score("choose").mean for one in scored])),
+        level_off=float(np.mean([one.score("judge").mean for one in scored])),
         codes=tuple(pick.code for pick in picks),
     )
 

@@ -154,6 +154,8 @@ class Choice:
                 "note": self.commands_note,
                 "chosen_on": decision.judged.chosen_on.to_json(),
                 "judged_on": decision.judged.judged_on.to_json(),
+                "level_on": decision.judged.level_on,
+                "level_off": decision.judged.level_off,
                 "optimism": decision.judged.optimism,
                 "choices": list(decision.judged.codes),
             },

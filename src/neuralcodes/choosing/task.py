@@ -25,7 +25,7 @@ Kind = Literal["labels", "views"]
 
 PARTS = 3
 LEAST_CLASSES = 2 * PARTS  # in a part of one class everything is relevant
-FEW = 30  # groups, below which the parts take turns
+FEW = 100  # groups, below which the parts take turns
 LEAST_IMAGES = 30  # without classes
 QUERIES = 200  # images a part that have views
 

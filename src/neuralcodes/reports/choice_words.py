@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neuralcodes.choosing.agreement import Agreement
-from neuralcodes.choosing.decide import RIVALS
+from neuralcodes.choosing.decide import RIVALS, Judged
 from neuralcodes.choosing.outcome import Choice
 from neuralcodes.evaluation.paired import Difference
 from neuralcodes.reports.answers import Answer
@@ -30,8 +30,8 @@ def quality_lines(choice: Choice) -> list[str]:
     things = "classes" if choice.kind == "labels" else "images"
     lines = [
         f"mAP {fraction(off.mean)} ({span(off.interval())}) on {things} that had no part in the "
-        f"choice; {fraction(on.mean)} ({span(on.interval())}) on those it was made on: "
-        f"{_optimism(judged.optimism)}",
+        f"choice; {fraction(on.mean)} ({span(on.interval())}) on those it was made on. "
+        + _optimism(judged),
         _parts(choice),
     ]
     if choice.turns > 1:
@@ -146,10 +146,14 @@ def layer_answer(choice: Choice) -> Answer:
     return Answer("Which layer should I use?", verdict, tuple(reasons))
 
 
-def _optimism(value: float) -> str:
-    if value > 0:
-        return f"{fraction(value)} too high there"
-    return f"no higher there ({signed(value)})"
+def _optimism(judged: Judged) -> str:
+    text = (
+        f"All codes together have {fraction(judged.level_off)} and {fraction(judged.level_on)} "
+        "there: against them the choice looks "
+    )
+    if judged.optimism > 0:
+        return f"{text}{fraction(judged.optimism)} better than it is where it was made."
+    return f"{text}no better where it was made ({signed(judged.optimism)})."
 
 
 def _parts(choice: Choice) -> str:
