@@ -2,7 +2,7 @@
 
     python benchmarks/serve.py --images 10000
     python benchmarks/serve.py --images 100000
-    python benchmarks/serve.py --memory 100000
+    python benchmarks/serve.py --memory 100000 --seconds 480
 
 A server process (`neuralcodes serve`, its limits as they are by default) and this one, which asks
 it over a few kept connections. By id: 20 results for a random image. By upload: a JPEG picture of
@@ -54,14 +54,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=PAINTED)
     parser.add_argument("--memory", type=int, default=0, help="requests; measure memory only")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each, at most")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         place = make(Path(folder), wanted.images)
         print(f"{wanted.images:,} images", file=sys.stderr)
         if wanted.memory:
-            part, value = f"memory over {wanted.memory} requests", memory(place, wanted.memory)
+            part = f"memory over {wanted.memory} requests"
+            value = memory(place, wanted.memory, wanted.seconds)
         else:
             part, value = f"{wanted.images} images", load(place, wanted.images, wanted.seconds)
     known = read_json(RESULT) if RESULT.exists() else {}
@@ -255,8 +256,11 @@ def batches(address: str) -> float:
     return round(facts["neuralcodes_batch_pictures_sum"] / count, 2)
 
 
-def memory(place: Path, requests: int) -> dict[str, Any]:
-    """The server's memory while it answers: searches by id, thumbnails, now and then an upload."""
+def memory(place: Path, requests: int, seconds: float) -> dict[str, Any]:
+    """The server's memory while it answers: searches by id, thumbnails, now and then an upload.
+
+    It ends after so many seconds, and then says how many requests there were.
+    """
     running = Running(place, None, NEURALCODES_CACHE=str(place.parent / "cache"))
     running.wait_ready()
     upload = by_upload(0)
@@ -266,6 +270,8 @@ def memory(place: Path, requests: int) -> dict[str, Any]:
     def ask(thread: int) -> None:
         connection = http.client.HTTPConnection(running.address.removeprefix("http://"), timeout=60)
         for number in range(requests // len(done)):
+            if time.monotonic() > until:
+                break
             image = 1 + (number * 7919 + thread * 977) % PAINTED
             what: Request = ("GET", f"/api/v1/search?id={image}&k={K}", b"", {})
             if number % 10 == 1:
@@ -279,22 +285,23 @@ def memory(place: Path, requests: int) -> dict[str, Any]:
             done[thread] += 1
 
     start = time.monotonic()
+    until = start + seconds
     workers = [threading.Thread(target=ask, args=(n,)) for n in range(len(done))]
     for worker in workers:
         worker.start()
     while any(worker.is_alive() for worker in workers):
-        if not curve or sum(done) - curve[-1][0] >= requests // 20:
+        if not curve or sum(done) - curve[-1][0] >= requests // 40:
             curve.append((sum(done), running.memory()))
         time.sleep(0.05)
     curve.append((sum(done), running.memory()))
-    seconds = time.monotonic() - start
+    took = time.monotonic() - start
     running.stop()
-    settled = [(count, held) for count, held in curve if count >= requests // 10]
+    settled = [(count, held) for count, held in curve if count >= sum(done) / 10]
     slope = np.polyfit([c for c, _ in settled], [m for _, m in settled], 1)[0]
     return {
         "requests": sum(done),
-        "seconds": round(seconds, 1),
-        "requests_a_second": round(sum(done) / seconds, 1),
+        "seconds": round(took, 1),
+        "requests_a_second": round(sum(done) / took, 1),
         "megabytes_by_requests": [(count, round(held / 2**20, 1)) for count, held in curve],
         "bytes_a_request_after_the_first_tenth": round(float(slope), 2),
     }
