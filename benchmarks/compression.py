@@ -47,25 +47,29 @@ from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
 
 Labels = npt.NDArray[np.int64]
+Row = dict[str, Any]
 
 KEPT = Path("runs/compression")
 SIZES = (16, 32, 64, 128, 256, 512)
 BYTES = (16, 32, 64)
 REDUCTIONS = ("pca", "whiten", "lw", "disc")
-ROUNDED = ("", "pca32", "pca64", "pca128")  # codes that int8, half and binary are put behind
-QUANTISED = "pca128"  # and product quantisation
-LONGEST_PQ = 4096  # dimensions, beyond which quantising a whole code takes too long to be of use
+ROUNDED = (
+    "",
+    "pca32",
+    "pca64",
+    "pca128",
+    "disc32",
+    "disc128",
+)  # codes that int8, half and binary are put behind
 
 
-def chains(dims: int) -> list[str]:
-    """Names of all codes to measure behind a layer's own of so many dimensions."""
+def chains() -> list[str]:
+    """Names of all codes to measure behind a layer's own."""
     names = [f"{kind}{size}" for kind in REDUCTIONS for size in SIZES]
     for before in ROUNDED:
         names += [f"{before}/{kind}".lstrip("/") for kind in ("half", "int8", "binary")]
-    names += [f"{QUANTISED}/{kind}{size}" for kind in ("pq", "opq") for size in BYTES]
-    if dims <= LONGEST_PQ:
-        names += [f"pq{size}" for size in BYTES]
-    return names
+    names += [f"pca128/pq{size}" for size in BYTES] + [f"pca128/opq{size}" for size in BYTES]
+    return [*names, "disc128/opq16", "disc128/opq32"]
 
 
 class Layer:
@@ -85,7 +89,7 @@ class Layer:
             step = Chain(self.chains[before].spec).then(self._fitted(before, last))
             self.chains[name] = step
             self.judged[name] = apply_transforms(self.judged[before], step)
-            if not get_transform(last)[0].is_quantiser and name in (*ROUNDED, QUANTISED):
+            if not get_transform(last)[0].is_quantiser and name in ROUNDED:
                 self.learn[name] = apply_transforms(self.learn[before], step)
         return self.judged[name]
 
@@ -103,25 +107,38 @@ class Layer:
         return fit_transform(spec, last, self.trainings[before], self.on)
 
 
-def measure_layer(alias: str, layer: Layer, labels: Labels, full: Score) -> list[dict[str, Any]]:
-    """A row for each code of the layer, with the paired difference to the layer's whole code."""
-    rows = []
-    for name in ("", *chains(layer.judged[""].spec.dims)):
+def measure_layer(alias: str, layer: Layer, labels: Labels, full: Score, kept: Path) -> list[Row]:
+    """A row for each code of the layer, with the paired difference to the layer's whole code.
+
+    Args:
+        alias: the layer's name.
+        layer: its codes.
+        labels: of the judged images.
+        full: average precision of the whole code.
+        kept: file of the rows that were measured before.
+    """
+    belongs = [layer.judged[""].spec.fingerprint(), layer.judged[""].images, layer.on.images]
+    names = ["", *chains()]
+    rows: dict[str, Row] = {}
+    if kept.is_file() and read_json(kept)["of"] == belongs:
+        rows = read_json(kept)["rows"]
+    for name in names:
+        if name in rows:
+            continue
         spec = layer.codes(name).spec
         score = average_precision(layer.judged[name], labels)
-        low, high = score.interval()
         apart = Score("", score.values - full.values)
-        apart_low, apart_high = apart.interval()
-        rows.append({
+        (low, high), (apart_low, apart_high) = score.interval(), apart.interval()
+        rows[name] = {
             "layer": alias, "method": name or "full", "dims": spec.dims,
             "bytes": spec.bytes_per_code, "map": score.mean, "map_low": low, "map_high": high,
-            "difference": apart.mean, "difference_low": apart_low,
-            "difference_high": apart_high,
-        })  # fmt: skip
+            "difference": apart.mean, "difference_low": apart_low, "difference_high": apart_high,
+        }  # fmt: skip
+        write_json(kept, {"of": belongs, "rows": rows})
         layer.drop(name)
         print(f"{alias} {name or 'full':<14} {spec.bytes_per_code:>6} bytes  "
               f"{score.mean:.4f} ({low:.4f} to {high:.4f})", flush=True)  # fmt: skip
-    return rows
+    return [rows[name] for name in names]
 
 
 def average_precision(codes: Codes, labels: Labels) -> Score:
@@ -168,20 +185,17 @@ def main() -> None:
     learn = learning_codes(run, images, layers)
     source = f"{images.source}, validation and test of {prepared.train_classes} classes"
     on = FittedOn(source, images.fingerprint(), len(images), True, 0)
-    rows = []
+    rows: list[Row] = []
     for alias in given.layer or layers:
         judged = load_codes(run.codes / alias)
-        kept = KEPT / f"rows-{alias}.json"
-        belongs = [judged.spec.fingerprint(), judged.images, on.images, chains(judged.spec.dims)]
-        if not (kept.is_file() and read_json(kept)["of"] == belongs):
-            layer = Layer(learn[alias], images.label_array(), on, judged)
-            made = measure_layer(alias, layer, labels, full[alias])
-            write_json(kept, {"of": belongs, "rows": made})
-        rows += read_json(kept)["rows"]
+        layer = Layer(learn[alias], images.label_array(), on, judged)
+        rows += measure_layer(alias, layer, labels, full[alias], KEPT / f"rows-{alias}.json")
     if given.layer:
         return
     best = max(layers, key=lambda alias: full[alias].mean)
-    steps = measure_steps(learn[best], images.label_array(), load_codes(run.codes / best), labels)
+    kept = KEPT / f"rerank-{best}.json"
+    judged = load_codes(run.codes / best)
+    steps = measure_steps(learn[best], images.label_array(), judged, labels, kept)
     result = {
         "run": run.path.name,
         "command": "python benchmarks/compression.py",
@@ -198,7 +212,7 @@ def main() -> None:
     print(result["targets"])
 
 
-def targets(rows: list[dict[str, Any]], best: float) -> dict[str, Any]:
+def targets(rows: list[Row], best: float) -> dict[str, Any]:
     """Whether some code of 128 dimensions is as good as the best full one, and a short one near."""
     found = {}
     for name, least, fits in (

@@ -23,6 +23,7 @@ STORED = {
     "binary": lambda method: method.endswith("binary"),
     "PQ behind PCA 128": lambda method: method.startswith("pca128/pq"),
     "OPQ behind PCA 128": lambda method: method.startswith("pca128/opq"),
+    "OPQ behind discriminative 128": lambda method: method.startswith("disc128/opq"),
 }
 Row = dict[str, Any]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from neuralcodes.codes.store import Codes
+from neuralcodes.common.files import read_json, write_json
 from neuralcodes.evaluation.measures import AVERAGE_PRECISION
 from neuralcodes.evaluation.paired import compare_scores
 from neuralcodes.evaluation.ranks import ranks_in, relevant_ranks
@@ -39,10 +41,14 @@ GRID = {
 
 
 def measure_steps(
-    learn: Codes, learn_labels: Labels, judged: Codes, labels: Labels
+    learn: Codes, learn_labels: Labels, judged: Codes, labels: Labels, kept: Path
 ) -> list[dict[str, Any]]:
     """A row a step: the parameters chosen, what they gained where they were chosen and where they
-    are judged, and the cost."""
+    are judged, and the cost. Rows in the file `kept`, measured before, are taken from there."""
+    belongs = [judged.spec.fingerprint(), judged.images, learn.images]
+    found: dict[str, dict[str, Any]] = {}
+    if kept.is_file() and read_json(kept)["of"] == belongs:
+        found = read_json(kept)["rows"]
     rows, of = _sample(learn_labels)
     values = np.ascontiguousarray(learn.values[rows])
     asking = np.random.default_rng(1).choice(len(rows), min(QUERIES, len(rows)), replace=False)
@@ -50,8 +56,9 @@ def measure_steps(
     before = _average_precision(values, of, asking, "")[0].mean
     everyone = np.arange(len(labels))
     plain = _average_precision(judged.values, labels, everyone, "")[0]
-    found = []
     for name, grid in GRID.items():
+        if name in found and list(found[name]["tried"]) == grid:
+            continue
         tried = {one: _average_precision(values, of, asking, one)[0].mean for one in grid}
         chosen = max(tried, key=lambda one: tried[one])
         started = time.process_time()
@@ -59,7 +66,7 @@ def measure_steps(
         seconds = time.process_time() - started
         low, high = score.interval()
         apart = compare_scores(plain, score)
-        found.append({
+        found[name] = {
             "step": name, "chosen": chosen, "tried": {one: tried[one] for one in grid},
             "gain_where_chosen": tried[chosen] - before,
             "map": score.mean, "map_low": low, "map_high": high, "gain": apart.difference,
@@ -67,11 +74,12 @@ def measure_steps(
             "offline_seconds": sum(cost.offline_seconds for cost in costs),
             "ms_a_query": 1000 * sum(cost.seconds for cost in costs) / len(labels),
             "cpu_seconds_of_all": seconds, "bytes": sum(cost.bytes for cost in costs),
-        })  # fmt: skip
+        }  # fmt: skip
+        write_json(kept, {"of": belongs, "rows": found})
         print(f"{name}: {chosen}, {tried[chosen] - before:+.4f} where chosen, "
               f"{apart.difference:+.4f} where judged, "
-              f"{found[-1]['ms_a_query']:.2f} ms a query", flush=True)  # fmt: skip
-    return found
+              f"{found[name]['ms_a_query']:.2f} ms a query", flush=True)  # fmt: skip
+    return [found[name] for name in GRID]
 
 
 def _sample(labels: Labels) -> tuple[Labels, Labels]:

@@ -198,11 +198,12 @@ def _place(scores: Floats, row: int) -> int:
 
 def _places(scores: Floats, rows: Ints) -> Ints:
     """The ranks of several rows."""
-    rows = rows[np.argsort(scores[rows])]  # sorted ones are found twice as fast
-    wanted, ordered = scores[rows], np.sort(scores)
+    wanted, ordered = np.sort(scores[rows]), np.sort(scores)  # sorted ones are found fast
     upto = ordered.searchsorted(wanted, side="right")  # number of scores not higher
     ranks: Ints = len(scores) + 1 - upto
     tied = np.flatnonzero((upto > 1) & (ordered[upto - 2] == wanted))
+    if len(tied):
+        rows = rows[np.argsort(scores[rows])]
     if len(tied) > FEW_TIES:
         ranks[tied] += _equals_before(scores, rows[tied])
     else:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from neuralcodes.common.machine import cpu_count
 from neuralcodes.index.equals import first_of_equals
+from neuralcodes.index.products import products_of
 from neuralcodes.index.ranking import Ranking
 
 Floats = npt.NDArray[np.float32]
@@ -91,15 +92,19 @@ def score_blocks(
     if not itself:
         _squares(queries)  # refuses what is not finite
     step = max(1, (memory or BLOCK_BYTES) // (4 * max(1, count)))
-    # NumPy takes the product of a matrix with its own transpose for half the work
-    if itself and 4 * count * count <= max(WHOLE_BYTES, memory or 0):
+    # half the work, where all products of codes with themselves are made at once
+    whole = itself and 4 * count * count <= max(WHOLE_BYTES, memory or 0)
+    if whole:
         queries, step = base.values, count
     step = min(step, max(1, len(queries)))
     buffer = np.empty((step, count), dtype=np.float32)
     for start in range(0, len(queries), step):
         block = slice(start, min(start + step, len(queries)))
         scores = buffer[: block.stop - start]
-        np.matmul(queries[block], base.values.T, out=scores)
+        if whole:
+            products_of(base.values, scores)
+        else:
+            np.matmul(queries[block], base.values.T, out=scores)
         # A product may round differently at another place in the matrix, so copies are given the
         # score of the first of their kind.
         scores[:, base.copies] = scores[:, base.originals]

@@ -16,7 +16,7 @@ from neuralcodes.codes.transforms.base import Floats
 
 Doubles = npt.NDArray[np.float64]
 
-SIDE = 8192  # of the largest matrix taken apart: 0.5 GB, and some minutes on two cores
+SIDE = 5000  # of the largest matrix taken apart: 0.2 GB, and about a minute
 BLOCK_BYTES = 128 * 2**20  # of float64 at a time
 NO_VARIANCE = 1e-10  # of the first component's: beyond it a direction is rounding
 
