@@ -46,6 +46,9 @@ def test_extracted_codes_are_those_of_scikit_learn(run, command, digit_folders, 
     assert not np.array_equal(rounded.values, codes.values)
     # the layer's alias and its own name are one code
     load_codes(tmp_path / "relu6-pca16").spec.require_same(codes.spec)
+    judged = command("evaluate", tmp_path / "L6-pca16-int8", "--protocol", "class-retrieval")
+    assert judged.returncode == 0, judged.stderr
+    assert "warning: pca16, int8: fitted on these very images" in judged.stderr
     pooled = load_codes(tmp_path / "relu5-gem-half").spec
     assert (pooled.dims, pooled.bytes_per_code) == (32, 64)
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -81,6 +83,18 @@ def test_compare_runs_layers_and_files(two_runs, command):
     assert facts["difference"] == pytest.approx(metrics["L7"] - metrics["L5"], abs=1e-6)
     assert facts["low"] <= facts["difference"] <= facts["high"]
     assert facts["real"] == (facts["p"] < 0.05 and not facts["low"] <= 0 <= facts["high"])
+
+
+def test_compare_needs_no_torch(two_runs):
+    a, b = two_runs
+    program = (
+        "import sys; from neuralcodes.cli.compare import compare;"
+        f"compare({str(a)!r}, {str(b)!r}); print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.stdout.splitlines()[-1] == "False", result.stderr
 
 
 def test_what_compare_refuses(two_runs, command, tmp_path):

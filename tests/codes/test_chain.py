@@ -21,7 +21,13 @@ from neuralcodes.codes.transforms.chain import (
     open_chain,
     unfitted,
 )
-from neuralcodes.codes.transforms.fitted import Fitted, load_fitted, save_fitted, transform_file
+from neuralcodes.codes.transforms.fitted import (
+    Fitted,
+    fitted_on_any,
+    load_fitted,
+    save_fitted,
+    transform_file,
+)
 from neuralcodes.codes.transforms.registry import get_transform, register, transform_names
 from neuralcodes.codes.transforms.training import Training
 from neuralcodes.common.errors import UserError
@@ -217,6 +223,20 @@ def test_a_chain_is_opened_by_its_names(run):
     save_fitted(transform_file(run.spec, ["pca8"]), chain_of("pca8", codes=again).steps[0])
     with pytest.raises(UserError, match=r"int8: fitted on another code.*transforms differ"):
         open_chain(run.spec, ["pca8", "int8"])
+
+
+def test_transforms_that_were_fitted_on_the_images_at_hand_are_named(run):
+    chain = chain_of("pca8", "int8")
+    other = replace(chain.steps[1], on=replace(ON, images="of others"))
+    save_fitted(transform_file(run.spec, ["pca8"]), chain.steps[0])
+    save_fitted(transform_file(run.spec, ["pca8", "int8"]), other)
+    assert fitted_on_any(chain.spec, {ON.images}) == ("pca8",)
+    assert fitted_on_any(chain.spec, {"of others", ON.images}) == ("pca8", "int8")
+    assert fitted_on_any(chain.spec, {"of none"}) == ()
+    assert fitted_on_any(replace(chain.spec, name="gone@L6/pca8/int8"), {ON.images}) == ()
+    again = chain_of("pca8", codes=codes_of(VALUES[:200])).steps[0]
+    save_fitted(transform_file(run.spec, ["pca8"]), again)  # not what made these codes
+    assert fitted_on_any(chain.spec, {ON.images}) == ()
 
 
 def test_half_needs_no_file(run):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def evaluate(
     target: Annotated[
         Path | None,
-        typer.Argument(help="A run folder; with --protocol, codes (of `extract`, or RUN@LAYER)."),
+        typer.Argument(
+            help="A run folder; with --protocol, codes (of `extract`, or RUN@LAYER), or the code "
+            "of a pretrained network, which is made of the images of --data."
+        ),
     ] = None,
     data: options.Data = None,
     device: options.Device = "auto",
@@ -60,21 +63,28 @@ def evaluate(
     from neuralcodes.evaluation.judging import evaluate_codes
     from neuralcodes.evaluation.protocols.registry import get_protocol
     from neuralcodes.evaluation.stored import save_evaluation
+    from neuralcodes.experiments.extraction import codes_to_judge
     from neuralcodes.experiments.runfolder import codes_path
     from neuralcodes.ranking.steps import parse_steps
 
     known = get_protocol(protocol)
     steps = list(parse_steps(rerank).values()) if rerank else []
-    codes = load_codes(codes_path(target))
-    evaluation = evaluate_codes(
-        known.open(gnd, codes.keys),
-        codes,
-        load_codes(codes_path(queries)) if queries else None,
-        [load_codes(codes_path(path)) for path in distractors or ()],
-        steps,
-    )
+    with codes_to_judge(target, data, device, precision) as codes:
+        evaluation = evaluate_codes(
+            known.open(gnd, codes.keys),
+            codes,
+            load_codes(codes_path(queries)) if queries else None,
+            [load_codes(codes_path(path)) for path in distractors or ()],
+            steps,
+        )
     if out:
         save_evaluation(out, evaluation)
+    if evaluation.fitted_on_these:
+        typer.echo(
+            f"warning: {', '.join(evaluation.fitted_on_these)}: fitted on these very images, so "
+            "the figures are too good for any others; fit on other images to measure",
+            err=True,
+        )
     if as_json:
         typer.echo(json.dumps(evaluation.to_json(), indent=2))
     else:

@@ -40,6 +40,8 @@ class Evaluation:
         ranked: rows a query was re-ranked to, where that is not the whole database: relevant
             images behind them count as the last of all. None where all are ranked.
         tasks: scores by task, in the protocol's order of measures.
+        fitted_on_these: transforms of the code that were fitted on these very images, so that the
+            figures promise more than other images would give.
     """
 
     protocol: str
@@ -52,6 +54,7 @@ class Evaluation:
     steps: tuple[Cost, ...]
     ranked: int | None
     tasks: Mapping[str, tuple[Score, ...]]
+    fitted_on_these: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the queries' single values, JSON-ready."""
@@ -64,6 +67,7 @@ class Evaluation:
             "queried_with": self.queried_with,
             "steps": [asdict(cost) for cost in self.steps],
             "ranked": self.ranked,
+            "fitted_on_these_images": list(self.fitted_on_these),
             "tasks": {
                 name: [score.to_json() for score in scores] for name, scores in self.tasks.items()
             },
@@ -113,7 +117,16 @@ def evaluate_codes(
         steps=tuple(costs),
         ranked=None if search.by_codes else ranked,
         tasks=tasks,
+        fitted_on_these=_fitted_on(codes.spec, took_part),
     )
+
+
+def _fitted_on(spec: CodeSpec, judged: Sequence[Codes]) -> tuple[str, ...]:
+    if not spec.transforms:
+        return ()
+    from neuralcodes.codes.transforms.fitted import fitted_on_any
+
+    return fitted_on_any(spec, {codes.images for codes in judged})
 
 
 def _search(

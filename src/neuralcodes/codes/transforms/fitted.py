@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,27 @@ def data_folder() -> Path:
         raise UserError(
             "no home folder for fitted transforms; set NEURALCODES_HOME to a folder"
         ) from None
+
+
+def fitted_on_any(spec: CodeSpec, images: Collection[str]) -> tuple[str, ...]:
+    """The transforms of a code that learned from one of these image sets, as far as can be told.
+
+    Args:
+        spec: of a code with transforms. Those whose file is gone or another by now are passed over.
+        images: fingerprints. Sets that merely overlap have others.
+    """
+    names = [entry.partition(":")[0] for entry in spec.transforms]
+    base = replace(spec, name=spec.name.removesuffix("/" + "/".join(names)), transforms=())
+    found = []
+    for place, entry in enumerate(spec.transforms):
+        try:
+            path = transform_file(base, names[: place + 1])
+            fitted = load_fitted(path) if path.is_file() else None
+        except UserError:
+            continue
+        if fitted and fitted.on and f"{names[place]}:{fitted.transform.digest()}" == entry:
+            found += [names[place]] if fitted.on.images in images else []
+    return tuple(found)
 
 
 def save_fitted(path: Path, fitted: Fitted) -> None:
