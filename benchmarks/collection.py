@@ -2,6 +2,7 @@
 
     python benchmarks/collection.py index PICTURES… --code RUN@LAYER [--count 100000]
     python benchmarks/collection.py search COLLECTION PICTURE
+    python benchmarks/collection.py duplicates COLLECTION
     python benchmarks/collection.py recall CODES.npy [--sizes 10000 100000 1000000]
 
 `index`: images/s of one `Collection.sync` against the bare network's. The update stops `--turns`
@@ -12,11 +13,15 @@ peak memory. PICTURES are folders, zip or tar files, of which the first `--count
 `search`: the time of a search from a fresh process and in a warm one, by an image of the collection
 and by PICTURE, which is none of its images.
 
+`duplicates`: what the calibrated threshold does. Altered copies of pictures, drawn with another
+seed than the calibration's, look for their own among all contents: recall is the share that finds
+it, precision the share of all that is found that is its own picture or looks the same.
+
 `recall`: for each size the automatic choice and the others, tuned to 0.95 and 0.99, measured
 against brute force on codes that the index does not hold. Where CODES has fewer rows than the size,
 rows are repeated with noise of a tenth of the median distance to the nearest; the result says so.
 
-Writes results/collections/index.json, search.json and recall-SIZE-DIMS.json.
+Writes results/collections/index.json, search.json, duplicates-NAME.json and recall-SIZE-DIMS.json.
 """
 
 from __future__ import annotations
@@ -40,13 +45,14 @@ from typing import Any
 import numpy as np
 from harness import Ratio, record
 
+from neuralcodes.collection import calibration, sync
 from neuralcodes.collection import collection as collection_module
-from neuralcodes.collection import sync
 from neuralcodes.collection.coding import BATCH, make_encoder
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.reading import Job, Reader
 from neuralcodes.collection.walk import open_root, walk
+from neuralcodes.images.decode import decode
 from neuralcodes.index.backend import get_backend
 from neuralcodes.index.choose import choose_index
 from neuralcodes.index.ranking import Ranking
@@ -274,6 +280,65 @@ def _fresh(words: list[str]) -> float:
     )
 
 
+def measure_duplicates(path: Path, count: int) -> None:
+    with Collection.open(path) as collection:
+        known = collection.calibrate()
+        store, snapshot, pictures = (
+            collection.store,
+            collection.store.snapshot(),
+            collection.pictures,
+        )
+        kinds = calibration.alterations(False)
+        pre = collection.spec.preprocessing
+        look = calibration.Look(store, pictures, False)
+        everything, limit = snapshot.alive, known["threshold"]
+        order = np.random.default_rng(1).permutation(everything)
+        results = {name: [0, 0, 0] for name in kinds}  # copies, found, all that is found
+        own_found = dict.fromkeys(kinds, 0)
+        for content in order[:count].tolist():
+            picture = calibration.picture_of(store, pictures, content)
+            if picture is None:
+                continue
+            pixels = [
+                decode(calibration.file_of(alter(picture)), pre.size, pre.resize)  # type: ignore
+                for alter in kinds.values()
+            ]
+            codes = collection.encode(np.stack(pixels))
+            for name, code in zip(kinds, codes, strict=True):
+                distances = np.linalg.norm(snapshot.vectors(everything) - code, axis=1)
+                near = everything[distances <= limit].tolist()
+                right = [one for one in near if one == content or look.same(one, content)]
+                results[name][0] += 1
+                results[name][1] += content in near
+                results[name][2] += len(near)
+                own_found[name] += len(right)
+    rows = {
+        name: {
+            "copies": n,
+            "recall": hit / n,
+            "found": all_,
+            "precision": own_found[name] / max(1, all_),
+        }
+        for name, (n, hit, all_) in results.items()
+    }
+    copies, hits, found = (sum(column) for column in zip(*results.values(), strict=True))
+    record(
+        f"duplicates-{path.stem}",
+        {"contents": len(everything), "code": collection.spec.name, "pictures_altered": count},
+        {},
+        "none was set",
+        True,
+        notes={
+            "threshold": limit,
+            "recall": hits / copies,
+            "precision": sum(own_found.values()) / max(1, found),
+            "by_alteration": rows,
+            "calibration": known,
+        },
+        folder=RESULTS,
+    )
+
+
 def measure_recall(path: Path, sizes: list[int], backends: list[str]) -> None:
     real = np.load(path, mmap_mode="r")
     for size in sizes:
@@ -348,6 +413,9 @@ def main() -> None:
     search = verbs.add_parser("search")
     search.add_argument("collection", type=Path)
     search.add_argument("picture", type=Path)
+    duplicates = verbs.add_parser("duplicates")
+    duplicates.add_argument("collection", type=Path)
+    duplicates.add_argument("--count", type=int, default=100, help="pictures to alter")
     recall = verbs.add_parser("recall")
     recall.add_argument("codes", type=Path)
     recall.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
@@ -366,6 +434,8 @@ def main() -> None:
         )
     elif given.verb == "search":
         measure_search(given.collection, given.picture)
+    elif given.verb == "duplicates":
+        measure_duplicates(given.collection, given.count)
     else:
         measure_recall(given.codes, given.sizes, given.backends)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from painted import lay_pictures, paint
-from PIL import Image
+from PIL import Image, ImageOps
 
 from neuralcodes.collection import calibration
 from neuralcodes.collection.calibration import pair_distances
@@ -159,3 +159,32 @@ def test_joining(pairs: list[tuple[float, int, int]], different: set[tuple[int, 
     _, labels = connected_components(graph, directed=False)
     expected = [set(np.flatnonzero(labels == label)) for label in set(labels.tolist())]
     assert sorted(map(sorted, free)) == sorted(sorted(g) for g in expected if len(g) > 1)
+
+
+def test_blank_pages_look_the_same_and_others_by_their_pattern(make: Make, tmp_path: Path) -> None:
+    root = tmp_path / "pages"
+    root.mkdir()
+    pages = {
+        "white": Image.new("RGB", (60, 40), "white"),
+        "clear": Image.new("RGBA", (90, 90), (0, 0, 0, 0)),
+        "black": Image.new("RGB", (60, 40), "black"),
+        "painted": paint(1),
+        "darker": paint(1).point(lambda value: value * 0.8),
+        "mirrored": ImageOps.mirror(paint(1)),
+    }
+    for name, page in pages.items():
+        page.save(root / f"{name}.png")
+    collection = make()
+    collection.sync([root])
+    codes = {Path(image.path).stem: image.code for image in collection.images()}
+    look = calibration.Look(collection.store, collection.pictures, flip=False)
+    turned = calibration.Look(collection.store, collection.pictures, flip=True)
+
+    def alike(one: str, other: str, by: calibration.Look = look) -> bool:
+        first, second = codes[one], codes[other]
+        assert first is not None and second is not None
+        return by.same(first, second)
+
+    assert alike("white", "clear") and alike("painted", "darker")
+    assert not alike("white", "black") and not alike("white", "painted")
+    assert not alike("painted", "mirrored") and alike("painted", "mirrored", turned)

@@ -37,6 +37,7 @@ TOGETHER = 40  # of these at a time
 OTHERS = 3000  # contents whose pairs are compared: 4.5 million pairs
 LOOKED_AT = 20_000  # nearest pairs whose pictures are compared, at most
 GREY = 16  # side of the small grey pictures
+EQUAL = 2  # of 255, difference of these up to which two pictures look equal
 AGREE = 0.9  # correlation from which they are one picture
 LARGEST = 1024  # pixels; larger pictures are altered at this size
 
@@ -134,7 +135,7 @@ def _measure(
     others, rows = pair_distances(snapshot.vectors(few))
     near = np.flatnonzero(others <= threshold)
     near = near[np.argsort(others[near], kind="stable")[:LOOKED_AT]]
-    look = _Look(connection, pictures, flip)
+    look = Look(connection, pictures, flip)
     real, other, allowed = [], 0, int(FALSE * len(others))
     for pair in near.tolist():
         if look.same(*few[rows[pair]].tolist()):
@@ -180,7 +181,7 @@ def pair_distances(codes: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
     return distances, own[np.stack([first, second], axis=1)]
 
 
-class _Look:
+class Look:
     """Whether two contents are one picture, by small grey versions of them."""
 
     def __init__(self, connection: Connection, pictures: Pictures, flip: bool) -> None:
@@ -188,25 +189,30 @@ class _Look:
         self._seen: dict[int, Floats | None] = {}
 
     def same(self, one: int, other: int) -> bool:
+        """Of two codes' ids. What cannot be read is not the same."""
         a, b = self._grey(one), self._grey(other)
         if a is None or b is None:
             return False
-        best = float((a * b).sum())
-        return (max(best, float((a * b[:, ::-1]).sum())) if self._flip else best) >= AGREE
+        return _alike(a, b) or (self._flip and _alike(a, b[:, ::-1]))
 
     def _grey(self, code: int) -> Floats | None:
-        """float32 16×16 of mean 0 and length 1."""
+        """float32 16×16, 0 to 255."""
         if code not in self._seen:
             picture = picture_of(self._connection, self._pictures, code)
             grey = None
             if picture is not None:
                 small = picture.convert("L").resize((GREY, GREY), Image.Resampling.BOX)
                 grey = np.asarray(small, dtype=np.float32)
-                grey = grey - grey.mean()
-                length = float(np.linalg.norm(grey))
-                grey = grey / length if length else None
             self._seen[code] = grey
         return self._seen[code]
+
+
+def _alike(one: Floats, other: Floats) -> bool:
+    if float(np.abs(one - other).max()) <= EQUAL:  # as two blank pages, which have no pattern
+        return True
+    one, other = one - one.mean(), other - other.mean()
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return lengths > 0 and float((one * other).sum()) >= AGREE * lengths
 
 
 def _altered_distances(
