@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from neuralcodes.experiments.configuration import Configuration as Configuration
     from neuralcodes.experiments.configuration import prepare as prepare
+    from neuralcodes.experiments.explaining import explain as explain
     from neuralcodes.images.classfolders import class_folders as class_folders
     from neuralcodes.images.digits import digits as digits
     from neuralcodes.images.imageset import ImageSet as ImageSet
@@ -70,6 +71,7 @@ _HOME = {
     "digits": "images.digits",
     "evaluate_class_retrieval": "evaluation.class_retrieval",
     "evaluate_classifier": "training.classification",
+    "explain": "experiments.explaining",
     "get_network": "networks.registry",
     "history_figure": "reports.plots",
     "layer_table": "networks.summary",

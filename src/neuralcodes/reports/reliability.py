@@ -109,12 +109,9 @@ def _draw_diagram(axes: Axes, found: Reliability, style: Style) -> None:
     axes.vlines(predicted, low, high, color=style.series[0], linewidth=1.2)
     axes.plot(predicted, observed, "o", color=style.series[0], markersize=4.5, label="measured")
     axes.set_title("Said and true, held out", color=style.ink)
-    axes.set(xlabel="probability said", ylabel="share that matches", xlim=(0, 1), ylim=(0, 1))
+    said = f"probability said\nECE {_shown(found.ece)}\nBrier {_shown(found.brier)}"
+    axes.set(xlabel=said, ylabel="share that matches", xlim=(0, 1), ylim=(0, 1))
     _percent(axes, both=True)
-    axes.text(
-        0.98, 0.03, f"ECE {_shown(found.ece)}\nBrier {_shown(found.brier)}",
-        transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=style.ink,
-    )  # fmt: skip
     add_legend(axes, style)
 
 
