@@ -9,6 +9,8 @@ import pytest
 from choosing_codes import scored
 
 from neuralcodes.choosing.agreement import agree, kendall_tau, recorded
+from neuralcodes.choosing.grid import Base, Candidate
+from neuralcodes.choosing.sweep import Scored
 
 RECORD = Path(__file__).parents[2] / "results" / "choosing"
 
@@ -51,6 +53,21 @@ def test_an_estimate_that_orders_alike_loses_nothing():
     assert upside_down.high < -0.9
     assert upside_down.by_views == "run@L0"
     assert upside_down.loss == pytest.approx(0.4, abs=0.02)
+
+
+def test_layers_and_sizes_are_told_apart():
+    """An estimate that has the layers the wrong way round and the sizes of each right."""
+    truth, estimate = [], []
+    for name, quality in (("L6", 0.3), ("L7", 0.5)):
+        for chain, loss in (((), 0.0), (("pca8",), 0.02), (("pca4",), 0.05)):
+            for codes_, sign in ((truth, 1), (estimate, -1)):
+                values = np.full((1, 50), 0.5 + sign * (quality - 0.4) - loss)
+                candidate = Candidate(Base("run", name), chain)
+                codes_.append(Scored(candidate, 8, 8 if chain else 64, values, values))
+    found = agree(truth, estimate, "made", 50)
+    assert found.layers == pytest.approx(-1)
+    assert found.sizes == {"pca": pytest.approx(1)}
+    assert -1 < found.tau < 0
 
 
 def test_noise_widens_the_interval():

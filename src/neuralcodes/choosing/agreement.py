@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralcodes.choosing.decide import recommend
+from neuralcodes.choosing.grid import Base
 from neuralcodes.choosing.sweep import Scored
+from neuralcodes.codes.transforms.registry import get_transform
 
 RESAMPLES = 500
 RECORD = "agreement.json"
@@ -29,6 +31,9 @@ class Agreement:
         codes: how many were ordered.
         tau: Kendall's tau-b of the codes' mAP by views and by labels.
         low, high: 95 % interval, bootstrap over the queries of both.
+        layers: tau of the codes without transforms, that is of the layers; None for fewer than 2.
+        sizes: tau within a layer, by kind of first transform, mean over layers: of the layer's own
+            code and those behind that kind.
         by_labels, by_views: the codes recommended.
         loss: mAP by labels of the first less that of the second; what the estimate costs.
     """
@@ -40,6 +45,8 @@ class Agreement:
     tau: float
     low: float
     high: float
+    layers: float | None
+    sizes: Mapping[str, float]
     by_labels: str
     by_views: str
     loss: float
@@ -96,10 +103,51 @@ def agree(
         tau=kendall_tau(left.mean(axis=1), right.mean(axis=1)),
         low=float(low),
         high=float(high),
+        layers=_among_layers(truth, estimate),
+        sizes=_within_layers(truth, estimate),
         by_labels=wanted.code,
         by_views=estimated.code,
         loss=wanted.score("choose").mean - reached.score("choose").mean,
     )
+
+
+def _among_layers(truth: Sequence[Scored], estimate: Sequence[Scored]) -> float | None:
+    plain = [n for n, one in enumerate(truth) if not one.candidate.chain]
+    return _tau_of(truth, estimate, plain)
+
+
+def _within_layers(truth: Sequence[Scored], estimate: Sequence[Scored]) -> dict[str, float]:
+    groups: dict[str, dict[Base, list[int]]] = {}
+    for number, one in enumerate(truth):
+        if one.candidate.chain:
+            kind = get_transform(one.candidate.chain[0])[0].kind
+            groups.setdefault(kind, {}).setdefault(one.candidate.base, []).append(number)
+    plain = {one.candidate.base: n for n, one in enumerate(truth) if not one.candidate.chain}
+    found = {}
+    for kind, bases in groups.items():
+        taus = [
+            tau
+            for base, members in bases.items()
+            if (tau := _tau_of(truth, estimate, [*members, *_known(plain, base)])) is not None
+        ]
+        if taus:
+            found[kind] = float(np.mean(taus))
+    return found
+
+
+def _known(plain: Mapping[Base, int], base: Base) -> list[int]:
+    return [plain[base]] if base in plain else []
+
+
+def _tau_of(
+    truth: Sequence[Scored], estimate: Sequence[Scored], which: Sequence[int]
+) -> float | None:
+    """Tau of some of the codes; None where they are too few or have no order."""
+    if len(which) < 2:
+        return None
+    a, b = (np.array([codes[n].score("choose").mean for n in which]) for codes in (truth, estimate))
+    tau = kendall_tau(a, b)
+    return None if np.isnan(tau) else tau
 
 
 def recorded() -> list[Agreement]:

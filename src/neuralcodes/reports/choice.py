@@ -13,7 +13,13 @@ from neuralcodes.common.files import atomic_write, write_text
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.reports import wording
 from neuralcodes.reports.answers import Answer
-from neuralcodes.reports.choice_plot import choice_alt, choice_figure, kind_name, layer_name
+from neuralcodes.reports.choice_plot import (
+    choice_alt,
+    choice_figure,
+    kind_name,
+    layer_name,
+    short_code,
+)
 from neuralcodes.reports.choice_words import (
     certainty,
     layer_answer,
@@ -62,8 +68,16 @@ def render_choice(choice: Choice, images: ImageSet) -> str:
             answers=answers(choice),
             plot_forms=plot_forms(plot),
             rows=[
-                (point, layer_name(point, choice.points), kind_name(point))
+                (
+                    point,
+                    short_code(point, choice.points),
+                    layer_name(point, choice.points),
+                    kind_name(point),
+                )
                 for point in choice.points
+            ],
+            indexes=[
+                (one, short_code(choice.point(one.code), choice.points)) for one in choice.indexes
             ],
             examples=_examples(choice, images),
             record=wording.flat_config(choice.record),

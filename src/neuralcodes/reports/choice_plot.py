@@ -78,6 +78,11 @@ def layer_name(point: Point, points: Sequence[Point]) -> str:
     return name if point.pooling == "flatten" else f"{name}/{point.pooling}"
 
 
+def short_code(point: Point, points: Sequence[Point]) -> str:
+    """Its code, without the network where there is only one."""
+    return "/".join(part for part in (layer_name(point, points), point.transforms) if part)
+
+
 def kind_name(point: Point) -> str:
     """Its chain of transforms without the numbers."""
     kinds = [re.sub(r"(?<=[a-z])\d+$", "", name) for name in point.transforms.split("/") if name]

@@ -54,19 +54,25 @@ def quality_lines(choice: Choice) -> list[str]:
 ESTIMATE = (
     "This is an estimate: nobody said which images are similar, so each image's own augmented "
     "views (crop, flip, colour, JPEG, blur, small rotation) stand in for them. The mAP is that of "
-    "finding these views, not that of finding similar images; only the order of the codes means "
-    "anything."
+    "finding these views, that is the same picture again, not that of finding others like it. Its "
+    "height means nothing, and the order of the codes as much as was measured:"
 )
 UNKNOWN_AGREEMENT = "How well such estimates order codes has not been measured."
 
 
 def agreement_line(one: Agreement) -> str:
     """How well an estimate ordered codes where labels were known."""
-    networks = listed(list(one.networks))
+    layers = "" if one.layers is None else f" Of the layers alone it is {fraction(one.layers, 2)}"
+    sizes = listed([f"{kind} {fraction(tau, 2)}" for kind, tau in one.sizes.items()])
+    if sizes:
+        layers = (
+            f"{layers or ' It is'}{';' if layers else ''} within a layer, by transform: {sizes}"
+        )
     return (
-        f"Where labels were known ({one.source}, {plural(one.images, 'image')}, {networks}): the "
-        f"estimate's order of {plural(one.codes, 'code')} and that by labels have Kendall's τ "
-        f"{fraction(one.tau, 2)} ({span((one.low, one.high), 2)}; 1: the same order, 0: none); the "
+        f"Where labels were known ({one.source}, {plural(one.images, 'image')}, "
+        f"{listed(list(one.networks))}): the estimate's order of {plural(one.codes, 'code')} and "
+        f"that by labels have Kendall's τ {fraction(one.tau, 2)} ({span((one.low, one.high), 2)}; "
+        f"1: the same order, 0: none, −1: the opposite).{layers}{'.' if layers else ''} The "
         f"estimate would recommend {one.by_views}, labels {one.by_labels}: a loss of "
         f"{fraction(one.loss)} mAP."
     )
@@ -141,6 +147,8 @@ def layer_answer(choice: Choice) -> Answer:
     verdict = f"{best.layer}."
     if unclear:
         verdict = f"{best.layer}, though {listed(unclear)} may be as good."
+    if choice.kind == "views":
+        verdict = f"For finding the same picture again {verdict} For others, labels are needed."
     if mine != best.layer:
         verdict += f" For the size recommended here, {mine}."
     return Answer("Which layer should I use?", verdict, tuple(reasons))
