@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import parse_code
-from neuralcodes.codes.store import Codes
+from neuralcodes.codes.store import Codes, load_codes
 from neuralcodes.common.errors import UserError
+from neuralcodes.experiments.runfolder import codes_path
 from neuralcodes.images.imageset import BadImage
+from neuralcodes.images.tinyimagenet import holds_tiny_imagenet
 from neuralcodes.images.unlabelled import all_images
+from neuralcodes.networks.names import SHIPPED, source_of
 from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
 
@@ -45,3 +50,27 @@ def extract_codes(
     made = encoder.encode_images(image_set, out)
     written = {out / name: codes for name, codes in zip(encoder.file_names(), made, strict=True)}
     return Extracted(written, image_set.bad)
+
+
+@contextmanager
+def codes_to_judge(target: Path, data: Path | None, device: str, precision: str) -> Iterator[Codes]:
+    """Codes that are stored, or those that a pretrained or the shipped network makes of images.
+
+    Args:
+        target: codes, RUN@LAYER for a run's own, or the code of such a network.
+        data: folder or zip file of the images, for a network.
+        device, precision: see `choose_runtime`.
+
+    Raises:
+        UserError: no such codes, or no images for a network.
+    """
+    code = target.as_posix()
+    network = parse_code(code).network
+    if source_of(network) is None and network != SHIPPED:
+        yield load_codes(codes_path(target))
+        return
+    if data is None or holds_tiny_imagenet(data):
+        raise UserError(f"--data: give the folder or zip file of images that {code} is judged on")
+    with tempfile.TemporaryDirectory(prefix="neuralcodes-") as folder:
+        [codes] = extract_codes(data, [code], Path(folder), device, precision).codes.values()
+        yield codes
