@@ -7,6 +7,7 @@ from neuralcodes.index import products
 from neuralcodes.index.exact import search_exact
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("faster", [True, False])
 @pytest.mark.parametrize("count", [1, 511, 512, 1100])
 def test_products_are_those_in_double_precision(count, faster, monkeypatch):
@@ -15,6 +16,7 @@ def test_products_are_those_in_double_precision(count, faster, monkeypatch):
     codes = np.random.default_rng(count).standard_normal((count, 300), dtype=np.float32)
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
     out = np.full((count, count), np.nan, dtype=np.float32)
+    codes.flags.writeable = False
     products.products_of(codes, out)
     np.testing.assert_allclose(out, codes.astype(np.float64) @ codes.T, atol=1e-6)
     assert np.array_equal(out, out.T)

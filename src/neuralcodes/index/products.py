@@ -40,7 +40,10 @@ def _by_onednn(codes: Floats, out: Floats) -> None:
 
     starts = range(0, len(codes), BLOCK)
     with torch.inference_mode():
-        blocks = [torch.from_numpy(codes[at : at + BLOCK]).to_mkldnn() for at in starts]
+        # PyTorch complains about memory that it may not write to, as of a mapped file
+        parts = (codes[at : at + BLOCK] for at in starts)
+        owned = (part if part.flags.writeable else part.copy() for part in parts)
+        blocks = [torch.from_numpy(part).to_mkldnn() for part in owned]
         for number, at in enumerate(starts):
             for other in range(number, len(blocks)):
                 made = linear(blocks[number], blocks[other]).to_dense().numpy()
