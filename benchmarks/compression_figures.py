@@ -105,7 +105,7 @@ def write_tables(folder: Path, result: dict[str, Any]) -> None:
         parts.append(f"## {layer}, whole code {full:.4f}")
         parts.append(_reductions(rows))
         parts.append(_stored(rows))
-    parts.append(_steps(result["rerank"]))
+    parts.append(_steps(result["rerank"], result["images"]["judged"]))
     write_text(folder / "tables.md", "\n\n".join(parts) + "\n")
 
 
@@ -127,17 +127,19 @@ def _stored(rows: list[Row]) -> str:
     return _table(["code", "bytes", "mAP", "less the whole code"], lines)
 
 
-def _steps(rerank: dict[str, Any]) -> str:
+def _steps(rerank: dict[str, Any], queries: int) -> str:
+    """CPU time is that of all: first search, what is made beforehand, step, judgement."""
     lines = [
         [
             one["step"], f"`{one['chosen']}`", f"{one['gain_where_chosen']:+.4f}", _cell(one),
             f"{one['gain']:+.4f} ({one['gain_low']:+.4f} to {one['gain_high']:+.4f})",
-            f"{one['ms_a_query']:.2f}", f"{one['offline_seconds']:.1f}",
+            f"{1000 * one['cpu_seconds_of_all'] / queries:.2f}", f"{one['bytes'] / 1e6:.0f}",
         ]
         for one in rerank["steps"]
     ]  # fmt: skip
     heads = [
-        "step", "parameters", "gain where chosen", "mAP", "gain", "ms a query", "s beforehand",
+        "step", "parameters", "gain where chosen", "mAP", "gain", "CPU ms a query",
+        "MB more",
     ]  # fmt: skip
     title = f"## Re-ranking of the whole code of {rerank['layer']}, without it {rerank['map']:.4f}"
     return f"{title}\n\n{_table(heads, lines)}"
