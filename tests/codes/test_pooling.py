@@ -163,6 +163,31 @@ def test_tokens_are_the_map_that_they_make_up():
     np.testing.assert_allclose(pooled("flatten", sequence), sequence.reshape(3, -1))
 
 
+def test_tokens_are_laid_out_in_the_grid_of_the_networks_patches():
+    values = maps(6, 2)
+    tokens = values.reshape(3, 7, 12).transpose(0, 2, 1)
+    special = np.full((3, 4, 7), 99.0)  # with them, 16 tokens would be a square
+    sequence = torch.from_numpy(np.concatenate([special, tokens], axis=1)).float()
+    for name in ("mac", "spoc", "gem", "crow", "rmac"):
+        found = pool(name, sequence, "block", (6, 2)).numpy()
+        np.testing.assert_allclose(found, pooled(name, values), rtol=1e-5)
+    # a layer with fewer tokens than patches, as where Swin has joined them: a square
+    joined = torch.from_numpy(maps(2, 2).reshape(3, 7, 4).transpose(0, 2, 1)).float()
+    found = pool("mac", joined, "block", (8, 8)).numpy()
+    np.testing.assert_allclose(found, pooled("mac", maps(2, 2)), rtol=1e-6)
+
+
+def test_the_class_token():
+    sequence = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 17, 8)))
+    for patches in (None, (4, 4)):
+        found = pool("cls", sequence, "block", patches)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, sequence[:, 0].float())
+    for values, patches in ((sequence[:, 1:], (4, 4)), (torch.zeros(2, 8, 4, 4), None)):
+        with pytest.raises(UserError, match=r"layer 'block' gives .* without a class token"):
+            pool("cls", values, "block", patches)
+
+
 def test_what_has_no_map_is_refused():
     for name in ("mac", "spoc", "gem", "crow", "rmac"):
         with pytest.raises(UserError, match=f"pooling {name}: layer 'relu6' gives 128 values"):
