@@ -3,6 +3,9 @@
 import json
 import shlex
 import shutil
+import subprocess
+import sys
+import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -108,6 +111,31 @@ def test_the_commands_work_when_pasted(chosen, place, command):
         "choose", "pictures", *SMALL, "--out", "out", "--budget", "8B", cwd=place
     )  # fmt: skip
     assert "pca8/int8 is fitted already" in again.stdout
+
+
+def test_a_killed_sweep_goes_on(chosen, place, command):
+    """kill -9 in the middle; what was judged by then is not judged again."""
+    arguments = ["choose", "pictures", *SMALL, "--out", "killed", "--indexes", "none"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neuralcodes", *arguments],
+        cwd=place,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    kept, until = place / "killed/kept", time.monotonic() + 200
+    while len(list(kept.glob("*.json"))) < 4 and time.monotonic() < until:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    whole = len([path for path in kept.glob("*.json") if not path.name.startswith(".")])
+    assert whole >= 4
+    assert not (place / "killed/choice.json").exists()
+    result = command(*arguments, "--json", cwd=place)
+    assert result.returncode == 0, result.stderr
+    assert f"{45 - whole} of these 45 new" in result.stderr
+    again = {point["code"]: point["map"] for point in json.loads(result.stdout)["codes"]}
+    assert again == {point["code"]: point["map"] for point in chosen[0]["codes"]}
 
 
 class _Page(HTMLParser):
