@@ -228,7 +228,7 @@ def test_static_files_are_a_fixed_list(served: Running) -> None:
 
 def test_an_error_is_a_page_for_people_and_json_for_programs(served: Running) -> None:
     for path, status in (("/?k=x", 400), ("/image/99999", 404), ("/no", 404), ("/?id=99999", 404),
-                         ("/?filter=wid", 400), ("/find", 405), ("/jobs/77", 404)):  # fmt: skip
+                         ("/?is.wid=3", 400), ("/find", 405), ("/jobs/77", 404)):  # fmt: skip
         answer = httpx.get(served.address + path, headers=HTML)
         assert answer.status_code == status
         assert answer.headers["content-type"].startswith("text/html")
@@ -293,6 +293,8 @@ def test_average_precision_of_all_results(served: Running) -> None:
         ("/?id=3&within=0", "None is within 0"),
         ("/?id=3&page=9", "No page 9"),
         ("/?page=9", "No page 9"),
+        ("/?id=3&filter=width", "This condition cannot be read"),
+        ("/?filter=width", "This condition cannot be read"),
     ],
 )
 def test_each_cause_of_nothing_has_its_page(served: Running, path: str, heading: str) -> None:

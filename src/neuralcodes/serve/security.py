@@ -27,7 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = frozenset({"/healthz", "/readyz"})
+OPEN = frozenset({"/healthz", "/readyz", "/page/page.css"})  # the style of the form for the token
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "neuralcodes"
 COOKIE_SECONDS = 30 * 86400
@@ -55,10 +55,13 @@ HEADERS = {
 }
 
 LOGIN_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>neuralcodes</title>
-<meta name="viewport" content="width=device-width">
-<main><h1>neuralcodes</h1><p role="status">{message}</p>
-<form method="post" action="/login"><label>Token <input name="token" type="password" required
-autofocus autocomplete="current-password"></label> <button>Open</button></form></main></html>"""
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/page/page.css">
+<main><div class="empty"><h1>neuralcodes</h1><p role="status">{message}</p>
+<form class="row" method="post" action="/login"><label>Token <input name="token" type="password"
+required autofocus autocomplete="current-password"></label>
+<button class="main">Open</button></form>
+</div></main></html>"""
 
 
 def problem(

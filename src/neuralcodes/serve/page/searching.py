@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import QueryParams
 
+from neuralcodes.collection.filters import parse_filter
 from neuralcodes.collection.lookup import count_images, images_in_order
+from neuralcodes.collection.metadata import own_columns
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError, TooLargeError
 from neuralcodes.serve.finding import explained_filter, image_model
@@ -93,7 +95,8 @@ def search(request: Request) -> Response:
     """Results, or the collection's pictures where nothing is searched by."""
     wanted = Wanted.read(request.query_params)
     service = service_of(request)
-    return _results(request, service, wanted) if wanted.asks else _browse(request, service, wanted)
+    show = _results if wanted.asks else _browse
+    return show(request, service, wanted, _wrong_filter(service, wanted.filter))
 
 
 @router.post("/find")
@@ -131,10 +134,12 @@ def cropped(
     return RedirectResponse(wanted.but(crop=crop).url, 303)
 
 
-def _results(request: Request, service: Service, wanted: Wanted) -> Response:
+def _results(request: Request, service: Service, wanted: Wanted, wrong: str) -> Response:
+    if wrong:  # what is searched by is shown all the same
+        answer = service.search(replace(wanted, filter="").search(1, 1))
+        return _wrong(request, service, wanted, wrong, answer)
     whole = wanted.page * wanted.k <= RANKED
-    search = wanted.search(wanted.page * wanted.k, 1) if whole else wanted.search()
-    answer = service.search(search)
+    answer = service.search(wanted.search(wanted.page * wanted.k, 1) if whole else wanted.search())
     matches, precision, so_far = list(answer.matches), None, None
     if whole and matches and answer.relevant_total:
         relevant = [bool(one.relevant) for one in matches]
@@ -154,11 +159,13 @@ def _results(request: Request, service: Service, wanted: Wanted) -> Response:
         passing=count, images=None,
         pages=_pages(wanted, len(near), answer.more and len(near) == len(hits),
                      _reachable(service, wanted, count)),
-        empty=None if near else _why_none(wanted, count, hits),
+        empty=None if near else _why_none(wanted, count, hits), wrong="",
     )  # fmt: skip
 
 
-def _browse(request: Request, service: Service, wanted: Wanted) -> Response:
+def _browse(request: Request, service: Service, wanted: Wanted, wrong: str) -> Response:
+    if wrong:
+        return _wrong(request, service, wanted, wrong, None)
     facts = facts_of(service)
     count = _passing(service, wanted)
     with explained_filter(wanted.condition):
@@ -179,7 +186,30 @@ def _browse(request: Request, service: Service, wanted: Wanted) -> Response:
         wanted=wanted, facts=facts, most_k=max(MOST_K, wanted.k), answer=None, hits=[], farther=0,
         precision=None, passing=count, images=images,
         pages=_pages(wanted, len(images), wanted.page * wanted.k < count, count),
-        empty=empty,
+        empty=empty, wrong="",
+    )  # fmt: skip
+
+
+def _wrong_filter(service: Service, text: str) -> str:
+    """What is wrong with a condition, by itself; empty if nothing is."""
+    try:
+        if text:
+            with explained_filter(text):
+                parse_filter(text, own_columns(service.collection.store))
+    except RefusedError as error:
+        return error.message
+    return ""
+
+
+def _wrong(
+    request: Request, service: Service, wanted: Wanted, wrong: str, answer: models.Answer | None
+) -> Response:
+    """The page with the condition as it was typed, and what is wrong with it."""
+    return render(
+        request, "search", "search", "Filter", 400,
+        wanted=wanted, facts=facts_of(service), most_k=max(MOST_K, wanted.k), answer=answer,
+        hits=[], farther=0, precision=None, passing=0, images=None, empty="wrong", wrong=wrong,
+        pages=Pages(1, 0, 0, None, None, False),
     )  # fmt: skip
 
 
