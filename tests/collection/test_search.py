@@ -122,6 +122,22 @@ def test_one_picture_has_one_code_by_every_way_in(make: Make, tmp_path: Path) ->
                 assert (best.path, best.distance < 1e-3) == (str(file), True), (file.name, way)
 
 
+def test_a_symbolic_link_stands_for_itself(make: Make, pictures: Path, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere.jpg"
+    target.write_bytes(picture_file(77))
+    link = pictures / "a" / "link.jpg"
+    link.symlink_to(target)
+    way = tmp_path / "way"
+    way.symlink_to(pictures)
+    collection = make()
+    collection.sync([pictures])
+    for name in (link, way / "a" / "link.jpg"):
+        results = collection.search(name, 20)
+        assert len(results) == 12 and results.asked[0].image is not None
+    assert [match.path for match in collection.search(target, 1)] == [str(link)]
+    assert collection.remove([link]) == 1
+
+
 def test_several_pictures_are_their_mean(collection: Collection) -> None:
     codes = collection.codes([1, 2, 3]).astype(np.float64)
     mean = codes.mean(axis=0)

@@ -17,7 +17,7 @@ from neuralcodes.collection.archives import archive_kind
 from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.metadata import set_metadata
 from neuralcodes.collection.pictures import Pictures, printable
-from neuralcodes.collection.query import picture_bytes, split_path
+from neuralcodes.collection.query import find_place, picture_bytes
 from neuralcodes.collection.store import PICTURES
 from neuralcodes.collection.sync import Sync
 from neuralcodes.collection.syncreport import SyncOptions, SyncReport
@@ -179,7 +179,7 @@ def _find(writer: Writer, one: Any) -> tuple[list[Any], bytes | None]:
     if isinstance(one, (int, np.integer)) or (isinstance(one, str) and one.startswith("id:")):
         number = int(one[3:]) if isinstance(one, str) and one[3:].isdigit() else one
         return writer.query(f"SELECT {columns} FROM images WHERE id = ?", (number,)), None
-    place, member = split_path(os.fsdecode(os.fspath(one)))
+    place, member = find_place(writer, os.fsdecode(os.fspath(one)))
     if member:
         sql = f"SELECT {columns} FROM images WHERE place = ? AND member = ?"
         rows = writer.query(sql, (place, member))

@@ -17,7 +17,7 @@ from neuralcodes.collection.archives import archive_kind
 from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.pictures import Pictures, printable
 from neuralcodes.collection.snapshot import Floats
-from neuralcodes.collection.store import Store
+from neuralcodes.collection.store import Connection, Store
 from neuralcodes.collection.walk import file_stamp
 from neuralcodes.common.errors import UserError
 
@@ -129,7 +129,7 @@ class Asking:
             name = unquote(address.path)
         elif "://" in name[:10]:
             raise UserError(f"{name}: only files can be searched by; download it first")
-        place, member = split_path(name)
+        place, member = find_place(self._store, name)
         return self._by_place(place, member, name)
 
     def _by_place(self, place: bytes, member: bytes, name: str) -> Query:
@@ -199,6 +199,16 @@ def text_query(text: str) -> Query:
     if not words:
         raise UserError("--text: say what to search for, for instance --text 'a red boat'")
     return Query(f"“{words}”", text=words)
+
+
+def find_place(connection: Connection, name: str) -> tuple[bytes, bytes]:
+    """Place and member of a path. A symbolic link that was indexed stands for itself."""
+    place, member = split_path(name)
+    folder, base = os.path.split(os.path.abspath(os.fsencode(name)))
+    for one in (os.path.join(folder, base), os.path.join(os.path.realpath(folder), base)):
+        if one != place and connection.query("SELECT 1 FROM images WHERE place = ?", (one,)):
+            return one, b""
+    return place, member
 
 
 def split_path(name: str) -> tuple[bytes, bytes]:
