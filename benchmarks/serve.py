@@ -2,7 +2,7 @@
 
     python benchmarks/serve.py --images 10000
     python benchmarks/serve.py --images 100000
-    python benchmarks/serve.py --memory 100000 --seconds 480
+    python benchmarks/serve.py --images 2000 --memory 100000 --seconds 400
 
 A server process (`neuralcodes serve`, its limits as they are by default) and this one, which asks
 it over a few kept connections. By id: 20 results for a random image. By upload: a JPEG picture of
@@ -62,7 +62,7 @@ def main() -> None:
         print(f"{wanted.images:,} images", file=sys.stderr)
         if wanted.memory:
             part = f"memory over {wanted.memory} requests"
-            value = memory(place, wanted.memory, wanted.seconds)
+            value = memory(place, wanted)
         else:
             part, value = f"{wanted.images} images", load(place, wanted.images, wanted.seconds)
     known = read_json(RESULT) if RESULT.exists() else {}
@@ -256,11 +256,12 @@ def batches(address: str) -> float:
     return round(facts["neuralcodes_batch_pictures_sum"] / count, 2)
 
 
-def memory(place: Path, requests: int, seconds: float) -> dict[str, Any]:
+def memory(place: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     """The server's memory while it answers: searches by id, thumbnails, now and then an upload.
 
     It ends after so many seconds, and then says how many requests there were.
     """
+    requests = wanted.memory
     running = Running(place, None, NEURALCODES_CACHE=str(place.parent / "cache"))
     running.wait_ready()
     upload = by_upload(0)
@@ -272,7 +273,7 @@ def memory(place: Path, requests: int, seconds: float) -> dict[str, Any]:
         for number in range(requests // len(done)):
             if time.monotonic() > until:
                 break
-            image = 1 + (number * 7919 + thread * 977) % PAINTED
+            image = 1 + (number * 7919 + thread * 977) % wanted.images
             what: Request = ("GET", f"/api/v1/search?id={image}&k={K}", b"", {})
             if number % 10 == 1:
                 what = ("GET", f"/api/v1/images/{1 + number % 500}/thumbnail", b"", {})
@@ -285,7 +286,7 @@ def memory(place: Path, requests: int, seconds: float) -> dict[str, Any]:
             done[thread] += 1
 
     start = time.monotonic()
-    until = start + seconds
+    until = start + wanted.seconds
     workers = [threading.Thread(target=ask, args=(n,)) for n in range(len(done))]
     for worker in workers:
         worker.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import random
@@ -95,6 +96,11 @@ def png(width: int, height: int, body: bytes, extra: bytes = b"", mode: int = 2)
     )
 
 
+@functools.cache
+def packed(size: int) -> bytes:
+    return zlib.compress(b"\0" * size, 9)
+
+
 def bomb(dice: random.Random) -> bytes:
     """Few bytes that say they are many pixels, or become many bytes."""
     side = dice.choice([6000, 7000, 13_000, 30_000, 65_535, 2**20, 2**31 - 1])
@@ -102,10 +108,10 @@ def bomb(dice: random.Random) -> bytes:
     if which == 0:
         return png(side, side, zlib.compress(b"\0" * 10**6, 9))
     if which == 1:
-        zeros = zlib.compress(b"\0" * 30_000_000, 9)
+        zeros = packed(30_000_000)
         return png(7000, 7000, zeros, mode=dice.choice([2, 6]))
     if which == 2:
-        text = b"Comment\0\0" + zlib.compress(b"A" * 50_000_000, 9)
+        text = b"Comment\0\0" + packed(50_000_000)
         return png(8, 8, zlib.compress(b"\0" * 200), chunk(b"zTXt", text))
     if which == 3:
         return b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + picture(dice, "GIF")[10:]

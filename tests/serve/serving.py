@@ -26,7 +26,7 @@ from neuralcodes.collection.collection import Collection
 from neuralcodes.serve.app import create_app
 from neuralcodes.serve.settings import Settings
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @contextmanager

@@ -18,7 +18,7 @@ ROUTES = ("/api/v1/search?k=3", "/api/v1/uploads", "/api/v1/images")
 FINE = {200, 201, 400, 413, 422}  # 400: a name longer than a header may be
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_hostile_uploads_kill_nothing_but_their_own_request(place: Path, tmp_path: Path) -> None:
     limits = {"decode_seconds": 5.0, "cache": str(tmp_path / "cache"), "decoders": 1}
     running = Running(place, limits)

@@ -35,7 +35,7 @@ def add_until_gone(address: str, first: int, acknowledged: dict[int, int]) -> No
                 acknowledged[number] = answer.json()["images"][0]["id"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_under_load_nothing_acknowledged_is_lost(place: Path, tmp_path: Path) -> None:
     dice = random.Random(3)
     acknowledged: dict[int, int] = {}
@@ -107,7 +107,7 @@ def ends(pid: int) -> bool:
     return False
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 def test_a_polite_end_finishes_what_was_begun(place: Path, tmp_path: Path) -> None:
     lay_pictures(place.parent / "pictures", 4000, first=2000)
     running = Running(place, {"cache": str(tmp_path / "cache")})
@@ -133,7 +133,7 @@ def test_a_polite_end_finishes_what_was_begun(place: Path, tmp_path: Path) -> No
         ]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 def test_a_flood_is_told_to_come_back(place: Path, tmp_path: Path) -> None:
     limits = {"cache": str(tmp_path / "cache"), "active": 4, "threads": 2, "decoders": 1}
     running = Running(place, limits)

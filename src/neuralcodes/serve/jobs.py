@@ -163,7 +163,9 @@ class Jobs:
             self._change.notify_all()
         if running is not None and not running.over.wait(patience):
             running.stopping.set()
-        self._thread.join()
+        self._thread.join(
+            patience
+        )  # what does not stop dies with the process, as if it were killed
 
     def _run(self) -> None:
         while True:
