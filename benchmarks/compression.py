@@ -53,14 +53,8 @@ KEPT = Path("runs/compression")
 SIZES = (16, 32, 64, 128, 256, 512)
 BYTES = (16, 32, 64)
 REDUCTIONS = ("pca", "whiten", "lw", "disc")
-ROUNDED = (
-    "",
-    "pca32",
-    "pca64",
-    "pca128",
-    "disc32",
-    "disc128",
-)  # codes that int8, half and binary are put behind
+# Codes that int8, half and binary are put behind:
+ROUNDED = ("", "pca32", "pca64", "pca128", "disc32", "disc128")
 
 
 def chains() -> list[str]:
@@ -68,7 +62,7 @@ def chains() -> list[str]:
     names = [f"{kind}{size}" for kind in REDUCTIONS for size in SIZES]
     for before in ROUNDED:
         names += [f"{before}/{kind}".lstrip("/") for kind in ("half", "int8", "binary")]
-    names += [f"pca128/pq{size}" for size in BYTES] + [f"pca128/opq{size}" for size in BYTES]
+    names += [f"pca128/{kind}{size}" for kind in ("pq", "opq") for size in BYTES]
     return [*names, "disc128/opq16", "disc128/opq32"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,13 @@ SIZES = (16, 32, 64, 128, 256, 512)
 REDUCTIONS = {
     "pca": "PCA", "whiten": "PCA-whitening", "lw": "learned whitening", "disc": "discriminative",
 }  # fmt: skip
-STORED = {
-    "PCA, float32": lambda method: method.startswith("pca") and "/" not in method,
-    "half": lambda method: method.endswith("half"),
-    "int8": lambda method: method.endswith("int8"),
-    "binary": lambda method: method.endswith("binary"),
-    "PQ behind PCA 128": lambda method: method.startswith("pca128/pq"),
-    "OPQ behind PCA 128": lambda method: method.startswith("pca128/opq"),
-    "OPQ behind discriminative 128": lambda method: method.startswith("disc128/opq"),
+STORED = {  # methods by pattern; plain PQ and binary are far below, and in the tables
+    "PCA": r"pca\d+",
+    "PCA, int8": r"pca\d+/int8",
+    "discriminative": r"disc\d+",
+    "discriminative, int8": r"disc\d+/int8",
+    "PCA 128, OPQ": r"pca128/opq\d+",
+    "discriminative 128, OPQ": r"disc128/opq\d+",
 }
 Row = dict[str, Any]
 
@@ -36,40 +36,41 @@ def write_figures(folder: Path, result: dict[str, Any]) -> None:
         ("map_by_dims", "dimensions", _by_dims),
         ("map_by_bytes", "bytes an image", _by_bytes),
     ):
-        figure, panels = new_figure(LIGHT, len(layers), False, panel=(4.3, 3.6))
+        figure, panels = new_figure(LIGHT, len(layers), False, panel=(4.3, 3.9))
         for axes, layer in zip(panels, layers, strict=True):
             rows = [row for row in result["rows"] if row["layer"] == layer]
-            full = result["full"][layer]
-            axes.axhline(full, color=LIGHT.muted, linewidth=1, zorder=1)
-            axes.annotate(
-                f"whole code, {next(r for r in rows if r['method'] == 'full')['bytes']:,} bytes",
-                (0.99, full), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                textcoords="offset points", ha="right", color=LIGHT.muted, fontsize=8,
-            )  # fmt: skip
+            full = next(row for row in rows if row["method"] == "full")
+            axes.axhline(full["map"], color=LIGHT.muted, linewidth=1, zorder=1)
             draw(axes, rows)
-            axes.set_title(layer, color=LIGHT.ink)
+            title = f"{layer} (grey line: the whole code, {full['bytes']:,} bytes)"
+            axes.set_title(title, color=LIGHT.ink)
             axes.set(xlabel=label, ylabel="mAP")
-            axes.sharey(panels[0])
-        panels[-1].legend(loc="lower right", frameon=False, labelcolor=LIGHT.ink, handlelength=2.6)
+        limits = [axes.get_ylim() for axes in panels]
+        for axes in panels:
+            axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6,
+            frameon=False, labelcolor=LIGHT.ink, handlelength=2.6,
+        )  # fmt: skip
         with atomic_write(folder / f"{name}.png") as file:
             file.write(png_bytes(figure, {"Run": result["run"]}))
 
 
 def _by_dims(axes: Axes, rows: list[Row]) -> None:
     for number, (kind, title) in enumerate(REDUCTIONS.items()):
-        _line(axes, number, title, (_named(rows, f"{kind}{size}") for size in SIZES), "dims")
+        found = [_named(rows, f"{kind}{size}") for size in SIZES]
+        _line(axes, number, title, [row for row in found if row], "dims")
     _logarithmic(axes, SIZES)
 
 
 def _by_bytes(axes: Axes, rows: list[Row]) -> None:
-    for number, (title, belongs) in enumerate(STORED.items()):
-        found = sorted((row for row in rows if belongs(row["method"])), key=lambda r: r["bytes"])
-        _line(axes, number, title, found, "bytes")
-    _logarithmic(axes, [4**power for power in range(1, 8)])
+    for number, (title, pattern) in enumerate(STORED.items()):
+        found = [row for row in rows if re.fullmatch(pattern, row["method"])]
+        _line(axes, number, title, sorted(found, key=lambda row: row["bytes"]), "bytes")
+    _logarithmic(axes, [4**power for power in range(2, 7)])
 
 
-def _line(axes: Axes, number: int, title: str, rows: Iterable[Row], along: str) -> None:
-    found = list(rows)
+def _line(axes: Axes, number: int, title: str, found: list[Row], along: str) -> None:
     means = [row["map"] for row in found]
     errors = [
         [row["map"] - row["map_low"] for row in found],
@@ -88,8 +89,8 @@ def _logarithmic(axes: Axes, ticks: Iterable[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _named(rows: list[Row], method: str) -> Row:
-    return next(row for row in rows if row["method"] == method)
+def _named(rows: list[Row], method: str) -> Row | None:
+    return next((row for row in rows if row["method"] == method), None)
 
 
 def write_tables(folder: Path, result: dict[str, Any]) -> None:
@@ -145,7 +146,9 @@ def _steps(rerank: dict[str, Any], queries: int) -> str:
     return f"{title}\n\n{_table(heads, lines)}"
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return "–"
     return f"{row['map']:.4f} ({row['map_low']:.4f} to {row['map_high']:.4f})"
 
 
