@@ -104,7 +104,6 @@ def test_the_other_verbs(run: Run, made: Path, pictures: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("index", "PICTURES", "--collection", "NEW"), "no --code to make one with"),
         (("index", "PICTURES", "--collection", "NEW", "--code", "nowhere@L6"), "no such run"),
         (("index", "PICTURES", "--collection", "NEW", "--code", "NET@L9"), "unknown layer 'L9'"),
         (("index", "NOWHERE", "--collection", "NEW", "--code", "NET@L6"), "no such file or folder"),

@@ -45,9 +45,9 @@ def open_or_create(
     if code is None:
         raise UserError(
             f"{path}: no collection yet, and no --code to make one with. Give a trained run, for "
-            "instance --code runs/demo@L7 after `neuralcodes demo` (a minute, no download) or "
-            "--code runs/reference@L7 after `neuralcodes reproduce`; "
-            "`neuralcodes layers RUN` lists the layers"
+            "instance --code runs/demo@L7 after `neuralcodes demo` (a minute, no download), or a "
+            "pretrained network, for instance --code hf:facebook/dinov2-small; "
+            "`neuralcodes layers NETWORK` lists the layers"
         )
     if not something:
         raise UserError(f"{path}: no collection yet; name the pictures to index")
