@@ -105,7 +105,7 @@ def plan_network(
             except UserError as error:
                 if layer not in (*network.kind.layers, *named) and ALL not in layers:
                     raise
-                notes.append(f"{base.code}: {error}; left out")
+                notes.append(f"{base.code}: {str(error).partition(';')[0]}; left out")
                 continue
             spec = encoder.specs[0]
             if spec.dims > MOST_VALUES:

@@ -28,7 +28,7 @@ def choice_figure(choice: Choice, style: Style = LIGHT, narrow: bool = False) ->
     figure, axes = new_figure(style, 2, narrow, panel=(5.2, 4.3))
     if narrow:
         figure.set_figheight(8.6)
-    layers = layer_names(choice.points)
+    layers = layer_names(choice.points, len(style.series))
     kinds = kind_names(choice.points)
     _panel(axes[0], choice, style, (layers, kinds), lambda p: float(p.bytes), lambda p: p.front)
     _panel(
@@ -42,7 +42,7 @@ def choice_figure(choice: Choice, style: Style = LIGHT, narrow: bool = False) ->
     _size_ticks(axes[0], choice.points)
     _time_ticks(axes[1], choice.points)
     figure.legend(
-        handles=_legend(layers, kinds, style),
+        handles=_legend(choice.points, layers, kinds, style),
         loc="outside lower center",
         ncols=3 if narrow else 6,
         frameon=False,
@@ -66,13 +66,15 @@ def choice_alt(choice: Choice) -> str:
     )
 
 
-def layer_names(points: Sequence[Point]) -> list[str]:
-    """Layers as they are named on the page: without the network where there is only one."""
-    return list(dict.fromkeys(layer_name(p, points) for p in sorted(points, key=lambda p: p.code)))
+def layer_names(points: Sequence[Point], most: int) -> list[str]:
+    """Layers that have a colour of their own, in order of name: all, or of too many the best."""
+    best = sorted(points, key=lambda p: -p.map)
+    names = list(dict.fromkeys(layer_name(p, points) for p in best))
+    return sorted(names if len(names) <= most else names[: most - 1])
 
 
 def layer_name(point: Point, points: Sequence[Point]) -> str:
-    """One point's layer; see `layer_names`."""
+    """One point's layer, without the network where there is only one."""
     one = len({p.network for p in points}) == 1
     name = point.layer if one else f"{point.network}@{point.layer}"
     return name if point.pooling == "flatten" else f"{name}/{point.pooling}"
@@ -116,7 +118,8 @@ def _panel(
         zorder=1, drawstyle="steps-post",
     )  # fmt: skip
     for point in choice.points:
-        colour = style.series[layers.index(layer_name(point, choice.points)) % len(style.series)]
+        name = layer_name(point, choice.points)
+        colour = style.series[layers.index(name)] if name in layers else style.muted
         axes.plot(
             cost(point), point.map, MARKERS[kinds.index(kind_name(point)) % len(MARKERS)],
             color=colour, markersize=5.5, alpha=1.0 if on_front(point) else 0.45,
@@ -159,12 +162,19 @@ def _short(value: float) -> str:
     return f"{value / 1024:g}K" if value >= 1024 else f"{value:g}"
 
 
-def _legend(layers: list[str], kinds: list[str], style: Style) -> list[Line2D]:
+def _legend(
+    points: Sequence[Point], layers: list[str], kinds: list[str], style: Style
+) -> list[Line2D]:
     marks = [
-        Line2D([], [], color=style.series[n % len(style.series)], marker="s", linestyle="",
+        Line2D([], [], color=style.series[n], marker="s", linestyle="",
                markersize=6, label=name)
         for n, name in enumerate(layers)
     ]  # fmt: skip
+    if any(layer_name(point, points) not in layers for point in points):
+        marks.append(
+            Line2D([], [], color=style.muted, marker="s", linestyle="", markersize=6,
+                   label="other layers")
+        )  # fmt: skip
     marks += [
         Line2D([], [], color=style.muted, marker=MARKERS[n % len(MARKERS)], linestyle="",
                markersize=5.5, label=name)
