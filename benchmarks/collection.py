@@ -82,7 +82,7 @@ class Turns:
         self._bare, self._every = bare, every
         self._lock = os.open(lock, os.O_RDWR | os.O_CREAT) if lock else None
         self._begun = 0.0
-        self._done = 0
+        self._done = self._now = 0
         self.index: list[tuple[int, float]] = []  # images and seconds of each turn
         self.bare: list[float] = []  # images/s
         self.build = 0.0  # seconds of the search index
@@ -95,6 +95,7 @@ class Turns:
 
     def committed(self, images: int) -> None:
         """Called after each commit with the images so far."""
+        self._now = images
         if images - self._done < self._every:
             return
         time.sleep(SETTLE)
@@ -110,10 +111,10 @@ class Turns:
         print(f"{images}: {self.ratios()[-1]:.3f}", flush=True)
         self._begun = time.perf_counter()
 
-    def end(self, images: int) -> None:
+    def end(self) -> None:
         """All is coded; what is left of the last turn."""
-        if images > self._done:
-            self.index.append((images - self._done, time.perf_counter() - self._begun))
+        if self._now > self._done:
+            self.index.append((self._now - self._done, time.perf_counter() - self._begun))
 
     def ratios(self) -> list[float]:
         return [n / s / b for (n, s), b in zip(self.index, self.bare, strict=False)]
@@ -139,7 +140,7 @@ def hooked(turns: Turns, count: int) -> Iterator[None]:
         turns.committed(self.report.added)
 
     def building(writer: Any, *rest: Any) -> None:
-        turns.end(len(writer.snapshot()))
+        turns.end()
         turns.coded_memory = peak_memory()
         turns.build = seconds(lambda: build(writer, *rest))
 
@@ -276,7 +277,7 @@ def _fresh(words: list[str]) -> float:
     command = [sys.executable, *words]
     return statistics.median(
         seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
-        for _ in range(5)
+        for _ in range(3)
     )
 
 
