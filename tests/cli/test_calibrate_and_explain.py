@@ -47,7 +47,7 @@ def test_codes_of_a_run(run, command, tmp_path):
     html = page.read_text()
     assert "<svg" in html
     assert spec.fingerprint() in html
-    assert "http" not in html.split("<svg")[0]
+    assert "://" not in html.split("<svg")[0]
     elsewhere = tmp_path / "elsewhere.json"
     again = command("calibrate", run / "codes" / "L6", "--out", elsewhere, "--json")
     assert json.loads(again.stdout)["file"] == str(elsewhere)
