@@ -91,7 +91,7 @@ def test_a_layer_that_nothing_excites_gives_zeros(network):
         ("n@L9", "unknown layer 'L9'; there are: L5, L6, L7"),
         ("n@L6/zip9", "'zip9'"),
         ("n@L6/gem", "gives 128 values, not a map"),
-        ("n@L6/pca9", "small-run: not a run folder"),
+        ("n@L6/pca9", "small-run: no such run folder"),
     ],
 )
 def test_unknown_parts_are_named(network, code, message):
