@@ -98,6 +98,11 @@ class Duplicates:
                 f"within it (at most {known['false_rate_high']:.2g}), that is about "
                 f"{known['false_pairs']:,.1f} pairs in this collection"
             )
+            if known["found"] < 0.5:
+                text += (
+                    "\nmost copies are missed: different pictures here are as near to each other "
+                    "as copies are; --threshold DISTANCE takes in more of both"
+                )
         return text
 
     def to_html(self, whole: bool = True) -> str:
