@@ -15,7 +15,7 @@ from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError
 
 K = 24
-MOST_K = 200  # of the slider; an address may ask for up to `models.Search`'s limit
+MOST_K = 198  # of the slider; an address may ask for up to `models.Search`'s limit
 IS = "is."
 ORDERS = ("mixed", "path", "newest")
 
