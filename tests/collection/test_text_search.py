@@ -165,3 +165,14 @@ def test_the_commit_is_kept_in_the_collection(model, photos, tmp_path, monkeypat
 
 def _kind(model: Path) -> str:
     return "siglip" if "Siglip" in (model / "config.json").read_text() else "clip"
+
+
+def test_a_probability_measured_with_pictures_is_not_shown_for_words(
+    collection: Collection,
+) -> None:
+    collection.calibrate_distances(views=True, queries=20, depth=3)
+    by_picture, by_words = collection.search("id:1", 3), collection.search(text=TEXTS[0], k=3)
+    assert all(match.probability is not None for match in by_picture) and by_picture.means
+    assert all(match.probability is None for match in by_words) and not by_words.means
+    both = collection.search("id:1", 3, text=TEXTS[0])
+    assert all(match.probability is None for match in both)

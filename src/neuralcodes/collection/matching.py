@@ -25,6 +25,8 @@ class Wanted:
             the query are left out.
         condition: a filter.
         exact: do without the index.
+        pictured: pictures are searched by; words have distances of their own, for which a
+            probability measured with pictures does not hold.
     """
 
     k: int
@@ -32,6 +34,7 @@ class Wanted:
     against: Floats | None = None
     condition: Filter | None = None
     exact: bool = False
+    pictured: bool = True
 
 
 def find_matches(store: Store, searcher: Searcher, code: Floats, wanted: Wanted) -> list[Match]:
@@ -51,7 +54,7 @@ def find_matches(store: Store, searcher: Searcher, code: Floats, wanted: Wanted)
         images = [i for i in records_of(store, near, condition) if i.id not in wanted.hidden]
         if len(images) >= wanted.k or int(real.sum()) < count:
             images.sort(key=lambda image: (near[image.code or 0], image.id))
-            known = searcher.probability()
+            known = searcher.probability() if wanted.pictured else None
             return [
                 Match(rank, apart, image, None if known is None else float(known.of(apart)))
                 for rank, image in enumerate(images[: wanted.k], start=1)

@@ -80,14 +80,14 @@ class SearchableCollection(OpenCollection):
         code = mean_code([self._asking.code(one) for one in queries])
         against = np.stack([self._asking.code(one) for one in negatives]) if negatives else None
         hidden = frozenset(q.image for q in (*queries, *negatives) if q.image is not None)
-        wanted = Wanted(k, hidden, against, self._condition(filter), exact)
+        wanted = Wanted(k, hidden, against, self._condition(filter), exact, not words)
         matches = find_matches(self._store, self._searcher, code, wanted)
         return Results(
             " + ".join(one.name for one in queries),
             tuple(matches),
             self.spec.name,
             "; ".join(part for part in (self._searcher.warning, self._searcher.stale()) if part),
-            self._searcher.means(),
+            "" if words else self._searcher.means(),
             pictures=self.pictures,
             asked=tuple(queries),
         )
@@ -136,6 +136,7 @@ class SearchableCollection(OpenCollection):
         against: Floats | None = None,
         filter: str | None = None,
         exact: bool = False,
+        pictured: bool = True,
     ) -> list[list[Match]]:
         """The images nearest to codes at hand, for each of them.
 
@@ -146,8 +147,9 @@ class SearchableCollection(OpenCollection):
             against: float32 m×d, codes of what is not wanted, as `exclude` of `search`.
             filter: as for `search`.
             exact: do without the index.
+            pictured: the codes are of pictures; those of words get no probability.
         """
-        wanted = Wanted(k, frozenset(hidden), against, self._condition(filter), exact)
+        wanted = Wanted(k, frozenset(hidden), against, self._condition(filter), exact, pictured)
         return [find_matches(self._store, self._searcher, code, wanted) for code in codes]
 
     # Duplicates and what distances mean

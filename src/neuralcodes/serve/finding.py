@@ -127,7 +127,7 @@ class Finder:
         with explained_filter(wanted.filter):
             return self._collection.search_codes(
                 code[None], count, hidden=hidden, against=against, filter=wanted.filter,
-                exact=wanted.exact,
+                exact=wanted.exact, pictured=wanted.text is None,
             )[0]  # fmt: skip
 
     def _relevant_total(self, label: str, images: Sequence[ImageRecord]) -> int:
