@@ -88,7 +88,8 @@ def train(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Train for at most so many epochs.", show_default="100; 10 in retraining, 20 without labels"
+            help="Train for at most so many epochs.",
+            show_default="100; 10 in retraining, 20 without labels",
         ),
     ] = None,
     decay_epochs: DecayEpochs = None,
