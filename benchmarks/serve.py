@@ -55,10 +55,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=PAINTED)
     parser.add_argument("--memory", type=int, default=0, help="requests; measure memory only")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each, at most")
+    parser.add_argument("--work", type=Path, help="keep the collections here, for the next time")
+    parser.add_argument("--make", action="store_true", help="only make the collection")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        place = make(Path(folder), wanted.images)
+        place = make(wanted.work or Path(folder), wanted.images)
+        if wanted.make:
+            return
         print(f"{wanted.images:,} images", file=sys.stderr)
         if wanted.memory:
             part = f"memory over {wanted.memory} requests"
@@ -77,7 +81,10 @@ def main() -> None:
 
 
 def make(folder: Path, images: int) -> Path:
-    place = folder / "made.nc"
+    place = folder / f"{images}.nc"
+    if place.exists():
+        return place
+    folder.mkdir(exist_ok=True)
     code = f"{save_small(folder / 'small.safetensors')}@L6"
     with Collection.create(place, code, device="cpu") as collection:
         collection.sync([lay_pictures(folder / "pictures", min(images, PAINTED), folders=8)])

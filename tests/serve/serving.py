@@ -65,7 +65,7 @@ class Running:
 
     def wait_ready(self) -> None:
         until = time.monotonic() + PATIENCE
-        while httpx.get(f"{self.address}/readyz").status_code != 200:
+        while httpx.get(f"{self.address}/readyz", timeout=60).status_code != 200:
             assert time.monotonic() < until, self.log()
             time.sleep(0.1)
 

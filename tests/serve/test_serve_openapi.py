@@ -34,7 +34,7 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def document(served: Running) -> dict[str, Any]:
-    answer: dict[str, Any] = httpx.get(f"{served.address}/openapi.json").json()
+    answer: dict[str, Any] = httpx.get(f"{served.address}/openapi.json", timeout=120).json()
     return answer
 
 

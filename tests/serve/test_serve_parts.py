@@ -137,7 +137,7 @@ def test_requests_are_gathered_into_passes_and_each_gets_its_own() -> None:
     assert max(sizes) == 8 and sum(sizes) == sum(1 + n % 3 for n in range(120))
     assert len(sizes) < 60  # alone they would be 120
     assert batcher.encode(np.full((100, 4, 4, 3), 7, np.uint8)).shape == (100, 1)
-    batcher.close()
+    batcher.close(10)
     with pytest.raises(UnavailableError):
         batcher.encode(np.zeros((1, 4, 4, 3), np.uint8))
 
@@ -153,7 +153,7 @@ def test_a_pass_that_fails_fails_its_own_requests_only() -> None:
         batcher.encode(np.full((1, 2, 2, 3), 13, np.uint8))
     assert batcher.encode(np.zeros((1, 2, 2, 3), np.uint8)).shape == (1, 1)
     assert batcher.waiting == 0
-    batcher.close()
+    batcher.close(10)
 
 
 def test_the_queue_before_the_network_is_bounded() -> None:
@@ -174,7 +174,7 @@ def test_the_queue_before_the_network_is_bounded() -> None:
         outcomes = [f.exception() for f in waiting]
     assert sum(isinstance(error, BusyError) for error in outcomes) == 6
     assert sum(error is None for error in outcomes) == 6
-    batcher.close()
+    batcher.close(10)
 
 
 def test_jobs_wait_in_order_and_not_without_end() -> None:

@@ -151,7 +151,9 @@ def test_a_flood_is_told_to_come_back(place: Path, tmp_path: Path) -> None:
     assert len(told) > 20
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in told)
     assert all(answer.json()["error"] == "busy" for answer in told)
-    metrics = httpx.get(f"{running.address}/metrics").text  # not refused however busy it is
+    metrics = httpx.get(
+        f"{running.address}/metrics", timeout=60
+    ).text  # not refused however busy it is
     refused = next(line for line in metrics.splitlines() if 'refused_total{reason="busy"}' in line)
     assert float(refused.split()[-1]) == len(told)
     pictures = [[picture_file(4000 + n)] for n in range(24)]
@@ -165,7 +167,7 @@ def test_a_flood_is_told_to_come_back(place: Path, tmp_path: Path) -> None:
 def test_memory_stays_where_it_is(served: Running) -> None:
     """1,500 requests; benchmarks/serve.py sends 100,000."""
     served.wait_ready()
-    with httpx.Client(base_url=served.address) as client:
+    with httpx.Client(base_url=served.address, timeout=60) as client:
 
         def ask(count: int) -> None:
             for number in range(count):
@@ -179,9 +181,9 @@ def test_memory_stays_where_it_is(served: Running) -> None:
         assert served.memory() - before < 12 * 2**20
 
 
-def test_bodies_too_large_or_too_slow_are_cut_off(place: Path, tmp_path: Path) -> None:
+def test_requests_too_large_or_too_slow_are_cut_off(place: Path, tmp_path: Path) -> None:
     limits = {"cache": str(tmp_path / "c"), "request_bytes": 100_000, "upload_bytes": 50_000,
-              "body_seconds": 1.0, "decoders": 1}  # fmt: skip
+              "body_seconds": 5.0, "head_seconds": 2.0, "decoders": 1}  # fmt: skip
     running = Running(place, limits)
     url = f"{running.address}/api/v1/uploads"
 
@@ -191,17 +193,26 @@ def test_bodies_too_large_or_too_slow_are_cut_off(place: Path, tmp_path: Path) -
             yield bytes(10_000)
 
     kind = {"content-type": "multipart/form-data; boundary=x"}
-    assert httpx.post(url, files={"file": bytes(200_000)}).status_code == 413  # by its length
-    endless = httpx.post(url, content=chunks(), headers=kind)  # type: ignore[arg-type]
+    assert (
+        httpx.post(url, files={"file": bytes(200_000)}, timeout=60).status_code == 413
+    )  # by its length
+    endless = httpx.post(url, content=chunks(), headers=kind, timeout=60)  # type: ignore[arg-type]
     assert endless.status_code == 413
-    assert httpx.post(url, files={"file": bytes(60_000)}).status_code == 413  # one picture
+    assert (
+        httpx.post(url, files={"file": bytes(60_000)}, timeout=60).status_code == 413
+    )  # one picture
     host, port = running.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
         head = f"POST /api/v1/uploads HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9000\r\n"
         slow.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x".encode())
         slow.settimeout(20)
         assert b" 408 " in slow.recv(1000)
-    assert httpx.get(f"{running.address}/healthz").status_code == 200
+    for begun in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(begun)
+            slow.settimeout(20)
+            assert slow.recv(1000) == b""  # closed
+    assert httpx.get(f"{running.address}/healthz", timeout=60).status_code == 200
     running.stop()
 
 

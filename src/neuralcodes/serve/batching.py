@@ -74,12 +74,15 @@ class Batcher:
         """Run something else on the network's thread, as encoding text; raises as `encode`."""
         return self._put(_Item(1, work=work)).result()
 
-    def close(self) -> None:
-        """Finish what waits and end."""
+    def close(self, patience: float) -> None:
+        """Finish what waits and end; what takes longer than so many seconds dies with the process.
+
+        It may still be opening a large network that nobody waits for any more.
+        """
         with self._lock:
             self._closed = True
             self._items.put(None)
-        self._thread.join()
+        self._thread.join(patience)
 
     def _put(self, item: _Item) -> Future[Any]:
         with self._lock:

@@ -73,8 +73,6 @@ def _limit(memory: int) -> None:
     for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         resource.setrlimit(kind, (0, 0))
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
 
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from neuralcodes.collection.collection import Collection
 from neuralcodes.common.errors import UserError
 from neuralcodes.serve.app import create_app
+from neuralcodes.serve.connections import protocol
 from neuralcodes.serve.service import Service
 from neuralcodes.serve.settings import Settings
 
@@ -77,6 +78,7 @@ def run(collection: Collection, settings: Settings, begun: Callable[[str], None]
             log_level="warning",
             server_header=False,
             proxy_headers=False,
+            http=protocol(settings.head_seconds),
             ws="none",
             lifespan="on",
             limit_concurrency=CONNECTIONS,

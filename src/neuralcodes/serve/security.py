@@ -1,7 +1,7 @@
 """Who may ask: host, origin and token of each request are checked before anything else is done.
 
-- Host: a loopback service answers only to loopback names, so that a page of another site cannot
-  reach it by a name of its own that it points to this machine (DNS rebinding).
+- Host: a service without a token answers only to loopback names, so that a page of another site
+  cannot reach it by a name of its own that it points to this machine (DNS rebinding).
 - Origin: what changes something must not come from another site's page (CSRF).
 - Token: compared in constant time; for browsers a cookie that is made from it.
 """
@@ -129,8 +129,8 @@ class Guard:
         if len(hosts) != 1:
             self._told("host")
             return problem(400, "bad_request", "exactly one Host header is needed")
-        if not self._settings.loopback or _name(hosts[0]) in LOOPBACK_NAMES:
-            return None
+        if self._settings.token or _name(hosts[0]) in LOOPBACK_NAMES:
+            return None  # who has a page of another name has no token, and no cookie for that name
         if _name(hosts[0]) == self._settings.host.lower():  # another address of the loopback net
             return None
         self._told("host")

@@ -82,7 +82,7 @@ class Service:
         self._writer.close(PATIENCE)
         self._adder.close()
         self._looker.close(PATIENCE)
-        self._batcher.close()
+        self._batcher.close(PATIENCE / 4)
         self._decoders.close()
 
     def ready(self) -> models.Ready:

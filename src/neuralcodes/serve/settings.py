@@ -29,7 +29,7 @@ class Settings:
         pixels: of a picture, at most.
         active: requests at once; more are answered 429.
         threads: requests worked on at once.
-        body_seconds: a request's body must have come after so long.
+        head_seconds, body_seconds: a request's head and body must have come after so long.
         decoders: processes that decode pictures.
         decode_seconds, decode_bytes: time and memory (address space) a picture may take there.
         batch: pictures a pass of the network, at most.
@@ -54,6 +54,7 @@ class Settings:
     pixels: int = 50_000_000
     active: int = 64
     threads: int = 32
+    head_seconds: float = 15.0
     body_seconds: float = 60.0
     decoders: int = field(default_factory=lambda: max(2, min(8, cpu_count())))
     decode_seconds: float = 10.0
