@@ -169,10 +169,14 @@ class _Markup(HTMLParser):
         self.wrong: list[str] = []
         self.links: set[str] = set()
         self.ids: list[str] = []
+        self._paragraph = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        if tag in ("form", "div", "ul", "dl", "table"):  # would end it where nobody meant it to
+            self.wrong += ["p around a block"] * self._paragraph
+        self._paragraph = tag == "p" or self._paragraph
         if tag == "style" or "style" in given or (tag == "script" and "src" not in given):
             self.wrong.append(f"{tag} {given}")
         self.wrong += [f"{tag} {name}" for name in given if name.startswith(("on", "hx-on"))]
@@ -181,6 +185,9 @@ class _Markup(HTMLParser):
         for name in ("src", "href", "action", "hx-get"):
             if given.get(name):
                 self.links.add(str(given[name]))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._paragraph = self._paragraph and tag != "p"
 
 
 PAGES = [

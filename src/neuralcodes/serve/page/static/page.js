@@ -205,6 +205,8 @@ window.addEventListener("pageshow", () => {
   const on = find("#keys-on");
   if (on) on.checked = keysOn();
   all("[data-back]").forEach((one) => { one.hidden = history.length < 2; });
+  const section = find(".top [aria-current]");
+  if (section) section.scrollIntoView({ block: "nearest", inline: "center" });
   const place = location.hash && document.getElementById(location.hash.slice(1));
   if (place && place.classList.contains("cell")) {
     place.classList.add("last");
