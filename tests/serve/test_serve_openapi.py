@@ -141,7 +141,8 @@ def test_the_client_does_what_it_says(served: Running, tmp_path: Path) -> None:
         assert [line.answer.asked[0].id for line in lines if line.answer] == [1, ids[1]]
         page = client.images(after=ids[0] - 1, k=1)
         assert page.images[0].id == ids[0] and page.next == ids[0]
-        assert client.explain(ids[0], by=1).rows == 8
+        explained = client.explain(ids[0], by=1)
+        assert (len(explained.image), len(explained.image[0])) == (explained.rows, 4)
         assert client.explanation_picture(ids[0], "image", upload=upload.id)[:2] == b"\xff\xd8"
         assert client.remove(ids[:1]).removed == client.remove_one(ids[1]).removed == 1
         assert client.info().images == 30 and client.bad().files == []
