@@ -206,7 +206,10 @@ window.addEventListener("pageshow", () => {
   if (on) on.checked = keysOn();
   all("[data-back]").forEach((one) => { one.hidden = history.length < 2; });
   const section = find(".top [aria-current]");
-  if (section) section.scrollIntoView({ block: "nearest", inline: "center" });
+  if (section) { // scrollIntoView would also move the place from which Tab goes on
+    const bar = section.closest("nav");
+    bar.scrollLeft += section.getBoundingClientRect().right - bar.getBoundingClientRect().right + 16;
+  }
   const place = location.hash && document.getElementById(location.hash.slice(1));
   if (place && place.classList.contains("cell")) {
     place.classList.add("last");
