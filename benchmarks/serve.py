@@ -65,8 +65,8 @@ def main() -> None:
             return
         print(f"{wanted.images:,} images", file=sys.stderr)
         if wanted.memory:
-            part = f"memory over {wanted.memory} requests"
             value = memory(place, wanted)
+            part = f"memory over {value['requests']} requests"
         else:
             part, value = f"{wanted.images} images", load(place, wanted.images, wanted.seconds)
     known = read_json(RESULT) if RESULT.exists() else {}
