@@ -147,13 +147,23 @@ class DuplicateFinder:
             self._adder.write("different", lambda: self._mark(there, False))
         self._choices.set(key, None, [], [])
 
-    def decided(self) -> list[tuple[str, Decision, list[models.Image]]]:
-        """Every decision, the newest first: the group's key and those of its images still there."""
+    def decision(self, key: str) -> Decision | None:
+        """What was decided about a group."""
+        return self._choices.get(key)
+
+    def decided(
+        self, start: int = 0, count: int = 50
+    ) -> tuple[list[tuple[str, Decision, list[models.Image]]], int]:
+        """Decisions, the newest first, and how many there are.
+
+        Each with its group's key and those of its images that are still there.
+        """
         found = sorted(self._choices.all().items(), key=lambda item: -item[1].at)
-        return [
+        shown = [
             (key, one, [image_model(image) for image in map(self._image, one.images) if image])
-            for key, one in found
+            for key, one in found[start : start + count]
         ]
+        return shown, len(found)
 
     def place(self, key: str) -> Place:
         """Where a group stands among the others.

@@ -14,6 +14,7 @@ from neuralcodes.serve.errors import NotFoundError, RefusedError
 from neuralcodes.serve.page.rendering import PageRoute, render, service_of, shown_bytes
 
 GROUPS = 24  # a page
+DECISIONS = 50
 
 Key = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Done = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
@@ -49,16 +50,17 @@ def duplicates(
     return render(
         request, "duplicates", "duplicates", "Duplicates",
         found=found, job=job, undecided=undecided, done=_done(request, done),
-        decided=len(service.duplicates.decided()), last=max(1, -(-reachable // GROUPS)),
+        decided=service.duplicates.decided(count=0)[1], last=max(1, -(-reachable // GROUPS)),
     )  # fmt: skip
 
 
 @router.get("/decided")
-def decided(request: Request) -> Response:
+def decided(request: Request, page: Annotated[int, Query(ge=1, le=10**6)] = 1) -> Response:
     """Every choice made, each with its undo."""
+    shown, count = service_of(request).duplicates.decided((page - 1) * DECISIONS, DECISIONS)
     return render(
         request, "decided", "duplicates", "Choices made",
-        decided=service_of(request).duplicates.decided(),
+        decided=shown, at=page, last=max(1, -(-count // DECISIONS)),
     )  # fmt: skip
 
 
@@ -121,10 +123,9 @@ def _done(request: Request, key: str) -> tuple[str, str] | None:
     """The choice just made, in words, with its group's key."""
     if not key:
         return None
-    known = {one: decision for one, decision, _ in service_of(request).duplicates.decided()}
-    if key not in known:
+    decision = service_of(request).duplicates.decision(key)
+    if decision is None:
         return None
-    decision = known[key]
     if decision.choice == "keep":
         gone = len(decision.images) - len(decision.keep)
         return key, f"{len(decision.keep)} kept, {gone} may go"
