@@ -35,6 +35,7 @@ class Finder:
         self._collection = collection
         self._pictures = pictures
         self._settings = settings
+        self._counts: tuple[int, dict[str, int]] = (-1, {})  # by label, at a version of the store
 
     def search(self, wanted: models.Search, files: Sequence[bytes] = ()) -> models.Answer:
         """Results nearest first; a page of them.
@@ -132,7 +133,12 @@ class Finder:
 
     def _relevant_total(self, label: str, images: Sequence[ImageRecord]) -> int:
         asked = {one.id for one in images if one.label == label}
-        return count_label(self._collection.store, label) - len(asked)
+        version = self._collection.store.version()
+        counts = self._counts[1] if self._counts[0] == version else {}
+        if label not in counts:  # it looks at every image
+            counts[label] = count_label(self._collection.store, label)
+        self._counts = version, counts
+        return counts[label] - len(asked)
 
 
 @contextmanager
