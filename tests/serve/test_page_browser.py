@@ -289,6 +289,7 @@ def test_duplicates_by_keyboard(opened: Opener) -> None:
     groups.first.locator("a").click()
     page.wait_for_url("**/duplicates/*")
     first = page.url
+    assert not _broken(page)
     page.keyboard.press("2")
     expect(page.locator("#choose-keep")).to_have_text("Keep 2, let 0 go")
     page.keyboard.press("1")
@@ -346,6 +347,15 @@ PAGES = ("/", "/?id=3&id=4&exclude=9&is.label=hat", "/?id=3&k=6", "/image/3?back
          "/collection", "/jobs", "/no-such-page")  # fmt: skip
 
 
+def _broken(page: Page, rules: str = "") -> dict[str, list[str]]:
+    """Accessibility rules that a page breaks, and where."""
+    page.evaluate(axe_api.AXE_SCRIPT)
+    result = page.evaluate(f"axe.run({{ {rules} resultTypes: ['violations'] }})")
+    return {
+        one["id"]: [node["html"][:200] for node in one["nodes"]] for one in result["violations"]
+    }
+
+
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 def test_accessible_and_never_wider_than_the_window(opened: Opener, look: str) -> None:
     options: dict[str, object] = {"color_scheme": "dark" if look == "dark" else "light"}
@@ -358,12 +368,9 @@ def test_accessible_and_never_wider_than_the_window(opened: Opener, look: str) -
         page.goto(base + path)
         if page.locator("#filters").count():
             page.locator("#filters").evaluate("(box) => { box.open = true; }")
-        page.evaluate(axe_api.AXE_SCRIPT)
-        rules = "runOnly: ['color-contrast']," if look == "dark" else ""
-        result = page.evaluate(f"axe.run({{ {rules} resultTypes: ['violations'] }})")
-        for broken in result["violations"]:
-            places = [node["html"][:200] for node in broken["nodes"]]
-            found[f"{path} {broken['id']}"] = places
+        if look != "phone" or path in PAGES[:3]:
+            rules = "runOnly: ['color-contrast']," if look == "dark" else ""
+            found |= {f"{path} {name}": places for name, places in _broken(page, rules).items()}
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= page.evaluate("innerWidth"), path
     assert not found, json.dumps(found, indent=1)
