@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(BIN)/neuralcodes demo
 
 test: $(VENV)/ready lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
