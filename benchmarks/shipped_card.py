@@ -1,0 +1,37 @@
+"""The model card of the shipped weights, written from the recorded figures."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from neuralcodes.common.files import read_json
+
+TEMPLATE = Path(__file__).with_suffix(".md")
+
+
+def model_card(figures: dict[str, Any], record: Path) -> str:
+    """The card's text.
+
+    Args:
+        figures: what `shipped.json` holds.
+        record: folder with `stage-N/config.json` and `history.csv`.
+    """
+    lines = []
+    for stage in sorted(record.glob("stage-*")):
+        recipe = read_json(stage / "config.json")["recipe"]
+        with open(stage / "history.csv", encoding="utf-8", newline="") as file:
+            epochs = list(csv.DictReader(file))
+        views = recipe["augmentation"]["size"] or 64
+        falls = (
+            f"falls to zero over {recipe['decay_epochs']} epochs"
+            if recipe.get("decay_epochs")
+            else "stays up"
+        )
+        accuracy = float(epochs[-1]["val_accuracy"])
+        lines.append(
+            f"- {stage.name}: {len(epochs)} epochs on views of {views}×{views}, the rate of "
+            f"{recipe['learning_rate']:g} {falls}; validation accuracy {accuracy:.4f}"
+        )
+    return TEMPLATE.read_text(encoding="utf-8").format(stages="\n".join(lines), **figures)
