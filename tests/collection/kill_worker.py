@@ -89,19 +89,22 @@ def main(folder: Path, code: str, seed: int, kills: int) -> None:
     whole = len(list(pictures.rglob("*.jpg")))
     renew(path, code)
     done = []
-    hits = 0
+    hits = dict.fromkeys(seconds, 0)
+    begun = False
     for turn in range(3 * kills):  # some pieces of work are done before their kill
-        if hits == kills:
+        if sum(hits.values()) == kills:
             break
-        kind = "index" if turn < kills // 3 else dice.choice(["update", "compact"])
+        first = hits["index"] < kills // 3 and turn < 2 * kills
+        kind = "index" if first else dice.choice(["update", "compact"])
         if kind != "index":
             number = change(pictures, dice, number)
-            if kind == "compact" or turn == kills // 3:  # there must be something to work on
+            if kind == "compact" or not begun:  # there must be something to work on
                 in_child(update)
+            begun = True
         work = compact if kind == "compact" else update
         moment = dice.uniform(0, seconds[kind])
         ended, _ = in_child(work, moment)
-        hits += ended == "killed"
+        hits[kind] += ended == "killed"
         if ended != "killed":  # it was faster than thought
             seconds[kind] = 0.5 * (seconds[kind] + moment)
         told = in_child(check)[0]

@@ -88,6 +88,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+# A job in the background of a shell ignores interrupts, and hands that on to its children.
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 @pytest.fixture
 def start(cache: Path) -> Iterable[Callable[..., subprocess.Popen[str]]]:
     """Start Python processes that share this test's cache; none outlives the test."""
@@ -95,7 +99,7 @@ def start(cache: Path) -> Iterable[Callable[..., subprocess.Popen[str]]]:
 
     def start(code: str, *arguments: object) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
+            [sys.executable, "-c", INTERRUPTIBLE + code, *map(str, arguments)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "NEURALCODES_CACHE": str(cache)},
         )  # fmt: skip
