@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(BIN)/neuralcodes demo
 
 test: $(VENV)/ready lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
