@@ -1,6 +1,7 @@
 """Transforms of installed packages."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,9 @@ class First(Linear):
 def own_registry(monkeypatch):
     """What a test registers leaves with it."""
     transform_names()
-    monkeypatch.setattr(registry, "_KINDS", dict(registry._KINDS))
+    monkeypatch.setattr(
+        registry, "_KINDS", replace(registry._KINDS, entries=dict(registry._KINDS.entries))
+    )
 
 
 def install(folder, monkeypatch, module, code):

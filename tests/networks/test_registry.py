@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from neuralcodes.networks.registry import get_network, network_names, register
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers leaves with it."""
     network_names()
-    monkeypatch.setattr(registry, "_KINDS", dict(registry._KINDS))
+    monkeypatch.setattr(
+        registry, "_KINDS", replace(registry._KINDS, entries=dict(registry._KINDS.entries))
+    )
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, code: str) -> None:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json
-from neuralcodes.common.plugins import load_modules, load_plugins, place_of
+from neuralcodes.common.plugins import Registry
 from neuralcodes.index.ranking import Ranking
 
 Floats = npt.NDArray[np.float32]
@@ -168,7 +168,9 @@ class IndexBackend(ABC):
 
 Kind = TypeVar("Kind", bound=type[IndexBackend])
 
-_KINDS: dict[str, type[IndexBackend]] = {}
+_KINDS: Registry[type[IndexBackend]] = Registry(
+    "index", "neuralcodes.index", ENTRY_POINTS, ("faiss_", "scan")
+)
 
 
 def register(name: str) -> Callable[[Kind], Kind]:
@@ -179,12 +181,8 @@ def register(name: str) -> Callable[[Kind], Kind]:
     """
 
     def add(kind: Kind) -> Kind:
-        known = _KINDS.get(name)
-        # the same class again is a module reloaded or a notebook cell run twice
-        if known is not None and place_of(known) != place_of(kind):
-            raise ValueError(f"the index name {name!r} is taken by {place_of(known)}")
+        _KINDS.add(name, kind, kind)
         kind.name = name
-        _KINDS[name] = kind
         return kind
 
     return add
@@ -196,9 +194,7 @@ def backend_names() -> list[str]:
     Raises:
         UserError: an installed plug-in cannot be loaded.
     """
-    _load_own()
-    _load_plugins()
-    return sorted(_KINDS)
+    return list(_KINDS.all())
 
 
 def get_backend(name: str) -> type[IndexBackend]:
@@ -207,13 +203,10 @@ def get_backend(name: str) -> type[IndexBackend]:
     Raises:
         UserError: there is none (the message names those there are), or a plug-in is broken.
     """
-    if name not in _KINDS:
-        _load_own()
-    if name not in _KINDS:
-        _load_plugins()
-    if name not in _KINDS:
-        raise UserError(f"unknown index {name!r}; there are: {', '.join(sorted(_KINDS))}")
-    return _KINDS[name]
+    kind = _KINDS.find(name)
+    if kind is None:
+        raise UserError(f"unknown index {name!r}; there are: {', '.join(backend_names())}")
+    return kind
 
 
 def load_index(path: Path, vectors: Vectors | None = None) -> IndexBackend:
@@ -243,11 +236,3 @@ def id_mask(ids: Ids, allowed: Mask) -> Mask:
     if known.all():
         return allowed[ids]
     return known & allowed[np.where(known, ids, 0)] if len(allowed) else np.zeros_like(known)
-
-
-def _load_own() -> None:
-    load_modules("neuralcodes.index", ("faiss_", "scan"))
-
-
-def _load_plugins() -> None:
-    load_plugins(ENTRY_POINTS, "index")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from neuralcodes.common.errors import UserError
-from neuralcodes.common.plugins import load_modules, load_plugins, place_of
+from neuralcodes.common.plugins import Registry
 from neuralcodes.images.resizing import Resize
 
 Builder = Callable[[int], nn.Module]
@@ -49,7 +49,7 @@ class NetworkKind:
     patches: tuple[int, int] | None = None
 
 
-_KINDS: dict[str, NetworkKind] = {}
+_KINDS: Registry[NetworkKind] = Registry("network", "neuralcodes.networks", ENTRY_POINTS)
 
 
 def register(
@@ -68,11 +68,8 @@ def register(
     """
 
     def add(build: Builder) -> Builder:
-        known = _KINDS.get(name)
-        # the same function again is a module reloaded or a notebook cell run twice
-        if known is not None and place_of(known.build) != place_of(build):
-            raise ValueError(f"the network name {name!r} is taken by {place_of(known.build)}")
-        _KINDS[name] = NetworkKind(name, build, layers, default_layer, input_size, mean, std)
+        kind = NetworkKind(name, build, layers, default_layer, input_size, mean, std)
+        _KINDS.add(name, build, kind)
         return build
 
     return add
@@ -84,9 +81,7 @@ def network_names() -> list[str]:
     Raises:
         UserError: an installed plug-in cannot be loaded.
     """
-    _load_own()
-    _load_plugins()
-    return sorted(_KINDS)
+    return list(_KINDS.all())
 
 
 def get_network(name: str) -> NetworkKind:
@@ -95,18 +90,7 @@ def get_network(name: str) -> NetworkKind:
     Raises:
         UserError: there is none (the message names those there are), or a plug-in is broken.
     """
-    if name not in _KINDS:
-        _load_own()
-    if name not in _KINDS:
-        _load_plugins()
-    if name not in _KINDS:
-        raise UserError(f"unknown network {name!r}; there are: {', '.join(sorted(_KINDS))}")
-    return _KINDS[name]
-
-
-def _load_own() -> None:
-    load_modules("neuralcodes.networks")
-
-
-def _load_plugins() -> None:
-    load_plugins(ENTRY_POINTS, "network")
+    kind = _KINDS.find(name)
+    if kind is None:
+        raise UserError(f"unknown network {name!r}; there are: {', '.join(network_names())}")
+    return kind

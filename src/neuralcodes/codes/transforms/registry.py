@@ -18,12 +18,14 @@ from functools import partial
 from neuralcodes.codes.pooling_names import POOLINGS
 from neuralcodes.codes.transforms.base import Transform
 from neuralcodes.common.errors import UserError
-from neuralcodes.common.plugins import load_modules, load_plugins, place_of
+from neuralcodes.common.plugins import Registry
 
 ENTRY_POINTS = "neuralcodes.transforms"
 
 _NUMBERED = re.compile(r"(.*?[^\d])([1-9]\d*)")
-_KINDS: dict[str, tuple[type[Transform], str]] = {}
+_KINDS: Registry[tuple[type[Transform], str]] = Registry(
+    "transform", "neuralcodes.codes.transforms", ENTRY_POINTS
+)
 
 
 def register(kind: str, number: str = "") -> Callable[[type[Transform]], type[Transform]]:
@@ -38,12 +40,8 @@ def register(kind: str, number: str = "") -> Callable[[type[Transform]], type[Tr
     """
 
     def add(transform: type[Transform]) -> type[Transform]:
-        known = _KINDS.get(kind)
-        # the same class again is a module reloaded or a notebook cell run twice
-        if known is not None and place_of(known[0]) != place_of(transform):
-            raise ValueError(f"the transform name {kind!r} is taken by {place_of(known[0])}")
+        _KINDS.add(kind, transform, (transform, number))
         transform.kind = kind
-        _KINDS[kind] = (transform, number)
         return transform
 
     return add
@@ -51,9 +49,7 @@ def register(kind: str, number: str = "") -> Callable[[type[Transform]], type[Tr
 
 def transform_names() -> list[str]:
     """Names of all transforms, sorted; a capital letter stands for a number (`pcaN`)."""
-    _load_own()
-    _load_plugins()
-    return sorted(kind + number for kind, (_, number) in _KINDS.items())
+    return sorted(kind + number for kind, (_, number) in _KINDS.all().items())
 
 
 def get_transform(name: str) -> tuple[type[Transform], int | None]:
@@ -63,7 +59,7 @@ def get_transform(name: str) -> tuple[type[Transform], int | None]:
         UserError: there is none (the message names those there are), or a plug-in is broken.
     """
     found = _find(name)
-    for load in (partial(_load_namesake, name), _load_own, _load_plugins):
+    for load in (partial(_load_namesake, name), _KINDS.load_own, _KINDS.load_plugins):
         if found is None:
             load()
             found = _find(name)
@@ -77,11 +73,11 @@ def get_transform(name: str) -> tuple[type[Transform], int | None]:
 
 
 def _find(name: str) -> tuple[type[Transform], int | None] | None:
-    transform, letter = _KINDS.get(name, (None, ""))
+    transform, letter = _KINDS.known(name) or (None, "")
     if transform is not None and not letter:
         return transform, None
     parts = _NUMBERED.fullmatch(name)
-    transform, letter = _KINDS.get(parts[1], (None, "")) if parts else (None, "")
+    transform, letter = (_KINDS.known(parts[1]) if parts else None) or (None, "")
     if parts is not None and transform is not None and letter:
         return transform, int(parts[2])
     return None
@@ -93,11 +89,3 @@ def _load_namesake(name: str) -> None:
         place = f"neuralcodes.codes.transforms.{module}"
         if module.isidentifier() and importlib.util.find_spec(place):
             importlib.import_module(place)
-
-
-def _load_own() -> None:
-    load_modules("neuralcodes.codes.transforms")
-
-
-def _load_plugins() -> None:
-    load_plugins(ENTRY_POINTS, "transform")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuralcodes.common.errors import UserError
-from neuralcodes.common.plugins import load_modules, load_plugins, place_of
+from neuralcodes.common.plugins import Registry
 from neuralcodes.evaluation.protocols.groundtruth import GroundTruth
 
 Reader = Callable[[Path | None, Sequence[str]], GroundTruth]
@@ -59,7 +59,9 @@ class Protocol:
         return self.read(path, keys)
 
 
-_PROTOCOLS: dict[str, Protocol] = {}
+_PROTOCOLS: Registry[Protocol] = Registry(
+    "protocol", "neuralcodes.evaluation.protocols", ENTRY_POINTS
+)
 
 
 def register(
@@ -72,11 +74,8 @@ def register(
     """
 
     def add(read: Reader) -> Reader:
-        known = _PROTOCOLS.get(name)
-        # the same function again is a module reloaded or a notebook cell run twice
-        if known is not None and place_of(known.read) != place_of(read):
-            raise ValueError(f"the protocol name {name!r} is taken by {place_of(known.read)}")
-        _PROTOCOLS[name] = Protocol(name, title, files, files is not None and files_needed, read)
+        protocol = Protocol(name, title, files, files is not None and files_needed, read)
+        _PROTOCOLS.add(name, read, protocol)
         return read
 
     return add
@@ -88,9 +87,7 @@ def protocols() -> list[Protocol]:
     Raises:
         UserError: an installed plug-in cannot be loaded.
     """
-    _load_own()
-    _load_plugins()
-    return [_PROTOCOLS[name] for name in sorted(_PROTOCOLS)]
+    return list(_PROTOCOLS.all().values())
 
 
 def get_protocol(name: str) -> Protocol:
@@ -99,18 +96,8 @@ def get_protocol(name: str) -> Protocol:
     Raises:
         UserError: there is none (the message names those there are), or a plug-in is broken.
     """
-    if name not in _PROTOCOLS:
-        _load_own()
-    if name not in _PROTOCOLS:
-        _load_plugins()
-    if name not in _PROTOCOLS:
-        raise UserError(f"--protocol {name!r}: unknown; there are: {', '.join(sorted(_PROTOCOLS))}")
-    return _PROTOCOLS[name]
-
-
-def _load_own() -> None:
-    load_modules("neuralcodes.evaluation.protocols")
-
-
-def _load_plugins() -> None:
-    load_plugins(ENTRY_POINTS, "protocol")
+    protocol = _PROTOCOLS.find(name)
+    if protocol is None:
+        there = ", ".join(_PROTOCOLS.all())
+        raise UserError(f"--protocol {name!r}: unknown; there are: {there}")
+    return protocol
