@@ -35,9 +35,8 @@ from neuralcodes.codes.transforms.registry import get_transform
 from neuralcodes.codes.transforms.training import Training
 from neuralcodes.common.files import read_json, write_json
 from neuralcodes.common.machine import describe_machine, versions
+from neuralcodes.evaluation.class_retrieval import class_ranks
 from neuralcodes.evaluation.measures import AVERAGE_PRECISION
-from neuralcodes.evaluation.ranks import relevant_ranks
-from neuralcodes.evaluation.relevance import ClassRelevance
 from neuralcodes.evaluation.score import Score
 from neuralcodes.evaluation.stored import load_retrieval
 from neuralcodes.experiments.founding import reopen
@@ -137,8 +136,7 @@ def measure_layer(alias: str, layer: Layer, labels: Labels, full: Score, kept: P
 
 def average_precision(codes: Codes, labels: Labels) -> Score:
     """Each image queries all others."""
-    ranks = relevant_ranks(codes.values, codes.values, ClassRelevance.among(labels))
-    return AVERAGE_PRECISION.score(ranks)
+    return AVERAGE_PRECISION.score(class_ranks(codes.values, labels))
 
 
 def learning_codes(run: RunFolder, images: ImageSet, layers: Sequence[str]) -> dict[str, Codes]:

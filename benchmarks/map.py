@@ -33,10 +33,10 @@ from sklearn.neighbors import NearestNeighbors
 from neuralcodes.codes.store import load_codes
 from neuralcodes.common.files import read_json, write_json
 from neuralcodes.common.machine import cpu_count
+from neuralcodes.evaluation.class_retrieval import class_ranks
 from neuralcodes.evaluation.measures import average_precision
 from neuralcodes.evaluation.ranks import relevant_ranks
 from neuralcodes.evaluation.relevance import ClassRelevance
-from neuralcodes.index.exact import Database
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -44,9 +44,7 @@ Labels = npt.NDArray[np.int64]
 
 def ours(codes: Floats, labels: Labels) -> float:
     """mAP as `evaluate` works it out."""
-    database = Database.of(codes)
-    ranks = relevant_ranks(database.values, database, ClassRelevance.among(labels))
-    return float(average_precision(ranks).mean())
+    return float(average_precision(class_ranks(codes, labels)).mean())
 
 
 def reference(codes: Floats, labels: Labels) -> float:
@@ -71,9 +69,8 @@ def by_definition(codes: Floats, labels: Labels, queries: int = 20) -> tuple[flo
         order = order[order != query]
         ranks = np.flatnonzero(labels[order] == labels[query]) + 1
         total += float((np.arange(1, len(ranks) + 1) / ranks).mean())
-    database = Database.of(codes)
-    found = relevant_ranks(database.values, database, ClassRelevance.among(labels))
-    return total / queries, float(average_precision(found)[:queries].mean())
+    found = average_precision(class_ranks(codes, labels))
+    return total / queries, float(found[:queries].mean())
 
 
 def machine_rate() -> float:

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from neuralcodes.evaluation.protocols.registry import get_protocol
 from neuralcodes.evaluation.score import Score
 from neuralcodes.experiments.configuration import Configuration, prepare
 from neuralcodes.images.imageset import ImageSet
-from neuralcodes.networks.names import SHIPPED, WEIGHTS_FILE
+from neuralcodes.networks.names import SHIPPED, WEIGHTS_FILE, shipped_file
 from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.ranking.steps import parse_steps
@@ -115,7 +114,7 @@ def row(method: str, spec: CodeSpec, score: Score) -> dict[str, Any]:
 def weights_file(network: str) -> Path:
     """Where the weights lie."""
     if network == SHIPPED:
-        return Path(str(files("neuralcodes.networks") / SHIPPED / WEIGHTS_FILE))
+        return Path(str(shipped_file()))
     return Path(network) / WEIGHTS_FILE if Path(network).is_dir() else Path(network)
 
 

@@ -23,15 +23,14 @@ from PIL import Image
 
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import parse_code
+from neuralcodes.codes.transforms.base import unit_length
 from neuralcodes.common.files import write_json
 from neuralcodes.common.machine import describe_machine, versions
+from neuralcodes.evaluation.class_retrieval import class_ranks
 from neuralcodes.evaluation.measures import AVERAGE_PRECISION
-from neuralcodes.evaluation.ranks import relevant_ranks
-from neuralcodes.evaluation.relevance import ClassRelevance
 from neuralcodes.images.classfolders import class_folders
 from neuralcodes.images.digits import digits
 from neuralcodes.images.imageset import ImageSet
-from neuralcodes.index.exact import Database
 from neuralcodes.networks.opened import OpenNetwork, open_network
 from neuralcodes.networks.runtime import choose_runtime
 
@@ -56,7 +55,7 @@ def enlarged(images: ImageSet, side: int) -> ImageSet:
 def pixels_of(images: ImageSet) -> Floats:
     """Pixels as they are, centred and of length 1, float32 n×(H·W·3)."""
     flat = images.read(np.arange(len(images))).reshape(len(images), -1).astype(np.float32)
-    return unit(flat - flat.mean(axis=1, keepdims=True))
+    return unit_length(flat - flat.mean(axis=1, keepdims=True))
 
 
 def histograms(images: ImageSet) -> Floats:
@@ -64,20 +63,12 @@ def histograms(images: ImageSet) -> Floats:
     bins = images.read(np.arange(len(images))).astype(np.int64) // (256 // BINS)
     place = (bins[..., 0] * BINS + bins[..., 1]) * BINS + bins[..., 2]
     made = np.stack([np.bincount(one.ravel(), minlength=BINS**3) for one in place])
-    return unit(np.sqrt(made.astype(np.float32)))
-
-
-def unit(values: Floats) -> Floats:
-    """Rows of length 1."""
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return (values / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit_length(np.sqrt(made.astype(np.float32)))
 
 
 def judged(values: Floats, labels: npt.NDArray[np.int64]) -> dict[str, Any]:
     """mAP with its interval."""
-    database = Database.of(values)
-    ranks = relevant_ranks(database.values, database, ClassRelevance.among(labels))
-    score = AVERAGE_PRECISION.score(ranks)
+    score = AVERAGE_PRECISION.score(class_ranks(values, labels))
     low, high = score.interval()
     return {"dims": values.shape[1], "map": score.mean, "map_low": low, "map_high": high}
 

@@ -56,10 +56,24 @@ def evaluate_class_retrieval(
         shown: how many nearest images to keep of each.
     """
     database = Database.of(codes.values)
-    ranks = relevant_ranks(database.values, database, ClassRelevance.among(labels))
+    ranks = class_ranks(database, labels)
     first = np.arange(min(shown_queries, len(codes)))
     near = search_exact(database.values[first], database, shown, exclude=first)
     return class_retrieval(codes.spec, ranks, near)
+
+
+def class_ranks(
+    codes: npt.NDArray[np.float32] | Database, labels: npt.NDArray[np.int64]
+) -> RelevantRanks:
+    """Ranks of the images of its class, each image being the query for all others.
+
+    Args:
+        codes: float32 n×d, rows of length 1 or zero.
+        labels: int64 n, the images' classes.
+    """
+    database = Database.of(codes)
+    # queries in the database's own memory take half of the products
+    return relevant_ranks(database.values, database, ClassRelevance.among(labels))
 
 
 def class_retrieval(spec: CodeSpec, ranks: RelevantRanks, neighbours: Ranking) -> ClassRetrieval:

@@ -12,12 +12,10 @@ from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.results import ImageRecord, tile_of
 from neuralcodes.collection.sheet import Tile, render_sheet
 from neuralcodes.common.files import write_text
+from neuralcodes.evaluation.class_retrieval import class_ranks
 from neuralcodes.evaluation.measures import AVERAGE_PRECISION
-from neuralcodes.evaluation.ranks import relevant_ranks
-from neuralcodes.evaluation.relevance import ClassRelevance
 from neuralcodes.evaluation.score import Score
 from neuralcodes.images.photographs import clothing_photographs
-from neuralcodes.index.exact import Database
 from neuralcodes.networks.names import SHIPPED
 
 SHOWN = 5
@@ -82,6 +80,4 @@ def _tiles(collection: Collection, query: ImageRecord) -> list[Tile]:
 def _score(collection: Collection, images: list[ImageRecord]) -> Score:
     codes = collection.codes([image.id for image in images])
     _, labels = np.unique([image.label for image in images], return_inverse=True)
-    database = Database.of(codes)
-    relevance = ClassRelevance.among(labels.astype(np.int64))
-    return AVERAGE_PRECISION.score(relevant_ranks(database.values, database, relevance))
+    return AVERAGE_PRECISION.score(class_ranks(codes, labels.astype(np.int64)))
