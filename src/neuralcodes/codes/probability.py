@@ -39,6 +39,9 @@ def parse_method(text: str) -> Method:
     raise UserError(f"--method {text}: choose {' or '.join(METHODS)}")
 
 
+SUREST = 30.0  # logit of a probability of 1 - 1e-13
+
+
 @dataclass(frozen=True)
 class Curve:
     """Probability by distance, never rising.
@@ -61,7 +64,9 @@ class Curve:
         apart = np.asarray(distances, dtype=np.float64)
         if self.method == "isotonic":
             return np.asarray(np.interp(apart, self.distances, self.probabilities))
-        made: Probabilities = 0.5 * (1 + np.tanh((self.slope * apart + self.intercept) / 2))
+        # beyond this float64 would round to a certainty, which no sample of results can give
+        logit = np.clip(self.slope * apart + self.intercept, -SUREST, SUREST)
+        made: Probabilities = 0.5 * (1 + np.tanh(logit / 2))
         return made
 
 
