@@ -1,10 +1,32 @@
-"""Images and codes that tests make for themselves."""
+"""Images, codes and a command that tests make for themselves."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
+import numpy as np
+import pytest
+
+from neuralcodes.cli.main import main
 from neuralcodes.images.imageset import ClassName, ImageSet
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def command_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process: status, output, errors."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["neuralcodes", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as left:
+            status = int(left.code or 0)
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
 
 
 def make_images(count: int, classes: int, size: int = 16, seed: int = 0) -> ImageSet:

@@ -13,12 +13,9 @@ import torch
 from PIL import Image
 
 import pretrained_models
-from neuralcodes.cli.main import main
+from made import Run, command_here
 
 pytest.importorskip("transformers", reason='needs "neuralcodes[hf]"')
-
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -27,17 +24,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.chdir(place)
     monkeypatch.delenv("NEURALCODES_TINY_IMAGENET", raising=False)
 
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["neuralcodes", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as left:
-            status = int(left.code or 0)
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return run
+    return command_here(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from painted import lay_pictures, picture_file
 
-from neuralcodes.cli.main import main
-
-Run = Callable[..., tuple[int, str, str]]
+from made import Run, command_here
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["neuralcodes", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as left:
-            status = int(left.code or 0)
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return run
+    return command_here(monkeypatch, capsys)
 
 
 @pytest.fixture
