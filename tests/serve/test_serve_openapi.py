@@ -51,6 +51,7 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
 def test_every_operation_keeps_the_document(place: Path, document: dict[str, Any]) -> None:
     """Generated requests, good and bad: no 500, no status or body that is not in the document."""
     running = Running(place)
+    running.wait_ready()  # /readyz answers 503 until then, as it should
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=running.address)
     tried = 0
