@@ -27,7 +27,7 @@ from neuralcodes.collection.snapshot import Floats, Snapshot
 from neuralcodes.collection.store import Connection
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
-from neuralcodes.images.decode import decode, open_picture
+from neuralcodes.images.decode import decode
 from neuralcodes.images.imageset import Pixels
 
 FOUND = 0.95  # share of altered copies to be found, where that lets no more false matches through
@@ -265,7 +265,7 @@ def picture_of(connection: Connection, pictures: Pictures, code: int) -> Image.I
         "SELECT place, member FROM images WHERE code = ? LIMIT 3", (code,)
     ):
         with suppress(OSError, ValueError):
-            return open_picture(pictures.read(place, member), LARGEST)
+            return pictures.decoding.picture(pictures.read(place, member), LARGEST)
     return None
 
 

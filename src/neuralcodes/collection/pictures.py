@@ -1,24 +1,40 @@
-"""`Pictures`: the bytes of a collection's images, wherever they lie; and facts about images."""
+"""`Pictures`: the bytes of a collection's images, wherever they lie, and how they are decoded."""
 
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 import threading
 from collections import OrderedDict
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from neuralcodes.codes.spec import Preprocessing
 from neuralcodes.collection.archives import Archive, open_archive
 from neuralcodes.common.errors import UserError
+from neuralcodes.images.decode import decode, open_picture
+from neuralcodes.images.facts import Facts, image_facts
+from neuralcodes.images.imageset import Pixels
 from neuralcodes.images.sources import MAX_BYTES
 
 OPEN = 8  # archives kept open
+
+
+class Decoding:
+    """Decodes image files in this process. A service has one that leaves it to other processes.
+
+    Both functions may be called from several threads; what cannot be decoded is a ValueError.
+    """
+
+    def pixels(self, data: bytes, pre: Preprocessing) -> tuple[Pixels, Facts]:
+        """An image as the network's input, uint8 H×W×3, and what its file says of itself."""
+        return decode(data, pre.size, pre.resize), image_facts(data)
+
+    def picture(self, data: bytes, longest: int) -> Image.Image:
+        """An image of its own shape, RGB, at most so many pixels wide and high."""
+        return open_picture(data, longest)
 
 
 class Pictures:
@@ -26,9 +42,13 @@ class Pictures:
 
     Args:
         collection: its folder; a place that is not absolute lies below it.
+
+    Attributes:
+        decoding: decodes what was read.
     """
 
     def __init__(self, collection: Path) -> None:
+        self.decoding = Decoding()
         self._collection = os.fsencode(Path(collection).absolute())
         self._archives: OrderedDict[bytes, tuple[str, Archive]] = OrderedDict()
         self._lock = threading.Lock()
@@ -74,28 +94,6 @@ class Pictures:
             while len(self._archives) > OPEN:
                 self._archives.popitem(last=False)
             return archive
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What an image file says of itself: upright size in pixels and kind ("JPEG")."""
-
-    width: int
-    height: int
-    kind: str
-
-
-def image_facts(data: bytes) -> Facts:
-    """Facts of an image that has been decoded without trouble."""
-    with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-        kind = image.format or "?"
-        orientation = 1
-        if kind != "JPEG" or b"Exif\0" in data[:65536]:
-            # a damaged EXIF block harms no pixel, and raises whatever went wrong in it
-            with suppress(Exception):
-                orientation = image.getexif().get(0x0112, 1)
-    return Facts(height, width, kind) if orientation in (5, 6, 7, 8) else Facts(width, height, kind)
 
 
 def name_of(place: bytes, member: bytes) -> str:

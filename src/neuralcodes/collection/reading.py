@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuralcodes.codes.spec import Preprocessing
-from neuralcodes.collection.pictures import Facts, Pictures, image_facts
+from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.schema import DATABASE, connect
 from neuralcodes.collection.walk import BROKEN, Found
 from neuralcodes.common.machine import cpu_count
-from neuralcodes.images.decode import decode
+from neuralcodes.images.facts import Facts
 from neuralcodes.images.imageset import Pixels
 
 CHUNK = 16  # images a task: fewer would cost more in handing over than in work
@@ -124,8 +124,7 @@ class Reader:
         if known is not None:
             return Ready(job, hash=digest, size=len(data), code=known)
         try:
-            pixels = decode(data, self._pre.size, self._pre.resize)
-            facts = image_facts(data)
+            pixels, facts = self._pictures.decoding.pixels(data, self._pre)
         except ValueError as error:
             return Ready(job, bad=str(error), hash=digest, size=len(data))
         except MemoryError:
