@@ -25,7 +25,15 @@ def thumbnail(data: bytes, side: int = SIDE) -> bytes:
 
 
 def encode(image: Image.Image) -> bytes:
-    """A picture as a JPEG file."""
+    """A picture as a JPEG file that holds its pixels and nothing else.
+
+    A page or a sheet is passed on: no comment, EXIF (camera, place), profile or XMP of the original
+    goes with it.
+    """
+    shown = image.convert("RGB")
+    if shown is image:
+        shown = image.copy()
+    shown.info.clear()  # Pillow would write the comment that it read
     file = io.BytesIO()
-    image.convert("RGB").save(file, "JPEG", quality=QUALITY)
+    shown.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
