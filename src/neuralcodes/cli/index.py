@@ -27,7 +27,13 @@ def index(
             "Kept for good; of a new collection [shipped]."
         ),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Of a new one's codes: float32 or float16.")] = "",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="Of a new one's codes: float32 or float16; those that end in a quantiser are "
+            "kept in its own bytes."
+        ),
+    ] = "",
     recall: Annotated[
         float | None,
         typer.Option(help="Share of the true nearest that searches shall find [0.95 at first]."),

@@ -41,12 +41,20 @@ def _lines(about: Info) -> list[tuple[str, str]]:
     size = collections.size
     copies = about.images - about.contents
     total = sum(about.bytes.values())
-    parts = ", ".join(f"{name} {size(amount)}" for name, amount in about.bytes.items() if amount)
+    parts = ", ".join(
+        f"{name} {size(amount)} or {about.parts_per_image[name]:.0f} an image"
+        for name, amount in about.bytes.items()
+        if amount
+    )
     lines = [
         ("images", f"{about.images:,}" + (f" ({copies:,} of them exact copies)" if copies else "")),
         ("bad", f"{about.bad:,}" + (" (list them with --bad)" if about.bad else "")),
-        ("code", f"{about.code} ({about.fingerprint}), {about.dims} × {about.dtype}"),
-        ("size", f"{size(total)}, {about.bytes_per_image:.0f} bytes an image ({parts})"),
+        (
+            "code",
+            f"{about.code} ({about.fingerprint}), {about.dims} dimensions, {about.code_bytes:,} "
+            f"bytes as {about.dtype}",
+        ),
+        ("size", f"{size(total)}, {about.bytes_per_image:.0f} bytes an image: {parts}"),
         ("index", f"{about.index['backend']}: {about.index['reason']}"),
         ("recall", _recall(about)),
     ]

@@ -201,7 +201,7 @@ def compact(writer: Writer) -> None:
     small: list[Any] = []
     room = 0
     for segment in snapshot.segments:
-        size = len(segment.ids) * writer.spec.dims * writer.dtype.itemsize
+        size = len(segment.ids) * writer.form.row_bytes
         if size >= LARGE and not np.isin(segment.ids, snapshot.dead).any():
             continue
         if small and room + size > 2 * LARGE:

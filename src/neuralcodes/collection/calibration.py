@@ -245,7 +245,7 @@ def _altered_distances(
                 ]
                 bar.update()
             if owns:
-                codes = coder.encode(np.stack(pixels), query=True)
+                codes = coder.encode(np.stack(pixels))
                 codes = codes.reshape(len(owns), len(kinds), -1)
                 apart = np.linalg.norm(codes - np.stack(owns)[:, None], axis=2)
                 for column, name in enumerate(kinds):

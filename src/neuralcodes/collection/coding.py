@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from neuralcodes.codes.spec import CodeSpec, parse_code
+from neuralcodes.collection.segments import Array
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.imageset import Pixels
 from neuralcodes.networks.names import absolute_name, path_of
 
 if TYPE_CHECKING:
     from neuralcodes.codes.encoder import Encoder
+    from neuralcodes.codes.transforms.chain import Form
 
 BATCH = 250  # images a pass
 
@@ -54,16 +56,24 @@ class Coder:
         written: the code as it was written when the collection was made, with full path.
         device: "auto", "cpu" or "cuda".
         instead: a code given now in place of the one remembered.
+        stored: the collection keeps the stored form of codes.
     """
 
     def __init__(
-        self, path: Path, spec: CodeSpec, written: str, device: str = "auto", instead: str = ""
+        self,
+        path: Path,
+        spec: CodeSpec,
+        written: str,
+        device: str = "auto",
+        instead: str = "",
+        stored: bool = False,
     ) -> None:
         self._path = path
         self.spec = spec
         self._written = written
         self._device = device
         self._instead = instead
+        self._stored = stored
         self._encoder: Encoder | None = None
 
     def adopt(self, encoder: Encoder) -> None:
@@ -93,23 +103,27 @@ class Coder:
         """
         return self._open()
 
-    def encode(self, pixels: Pixels, query: bool = False) -> npt.NDArray[np.float32]:
-        """Codes of uint8 n×H×W×3 pixels, float32 n×d, in passes of one size.
-
-        Args:
-            pixels: of the network's input size.
-            query: for searching with, not for storing; the two differ where codes are quantised.
+    def encode(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """Codes to search with, float32 n×d, of uint8 n×H×W×3 pixels of the network's input size.
 
         Raises:
             UserError: the network is not to be found, or is not the one.
         """
+        made: npt.NDArray[np.float32] = self._encode(pixels, "query")
+        return made
+
+    def encode_rows(self, pixels: Pixels) -> Array:
+        """Codes as the collection keeps them, n rows; else as `encode`."""
+        return self._encode(pixels, "stored" if self._stored else "searched")
+
+    def _encode(self, pixels: Pixels, form: Form) -> Array:
+        """In passes of one size."""
         encoder = self._open()
-        form: Any = "query" if query else "searched"
         parts = [
             encoder.encode(pixels[start : start + BATCH], form)[0]
             for start in range(0, len(pixels), BATCH)
         ]
-        made: npt.NDArray[np.float32] = np.concatenate(parts)
+        made: Array = np.concatenate(parts)
         return made
 
     def has_text(self) -> bool:

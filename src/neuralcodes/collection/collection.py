@@ -12,12 +12,12 @@ from neuralcodes.collection.coding import Coder, absolute_code, make_encoder
 from neuralcodes.collection.export import export
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
 from neuralcodes.collection.metadata import read_table, set_metadata
+from neuralcodes.collection.rowformat import dtype_of
 from neuralcodes.collection.searchable import SearchableCollection
-from neuralcodes.collection.store import DTYPES, Store, create_store
+from neuralcodes.collection.store import Store, create_store
 from neuralcodes.collection.syncreport import SyncOptions, SyncReport
 from neuralcodes.collection.verify import VerifyReport, verify
 from neuralcodes.collection.verify import repair as mend
-from neuralcodes.common.errors import UserError
 
 if TYPE_CHECKING:
     pass
@@ -41,7 +41,7 @@ class Collection(SearchableCollection):
         path: str | os.PathLike[str],
         code: str,
         *,
-        dtype: str = "float32",
+        dtype: str | None = None,
         device: str = "auto",
         precision: str = "fp32",
         recall: float | None = None,
@@ -53,7 +53,8 @@ class Collection(SearchableCollection):
         Args:
             path: a folder that is absent or empty.
             code: what an image's code is, `NETWORK[@LAYER…]`; kept for good.
-            dtype: of the stored codes, "float32" or "float16" (half the room, distances to 1e-3).
+            dtype: of the stored codes, "float32" or "float16" (half the room, distances to 1e-3);
+                not for a code that ends in a quantiser, which stores it.
             device: "auto", "cpu" or "cuda".
             precision: of the network's products, "fp32", "bf16" or "auto" (the faster).
             recall: share of the true nearest that searches shall find, 0.95 if not given.
@@ -61,18 +62,18 @@ class Collection(SearchableCollection):
             memory: bytes that the index may take.
 
         Raises:
-            UserError: something is there already; no such network.
+            UserError: something is there already; no such network; a `dtype` that the code does
+                not allow.
         """
-        if dtype not in DTYPES:
-            raise UserError(f"--dtype {dtype}: choose {' or '.join(DTYPES)}")
         where = Path(path)
         encoder = make_encoder(code, device, precision)
         settings = {
             "code": encoder.specs[0].to_json(),
             "network": absolute_code(code, encoder.network.name),
-            "dtype": dtype,
+            "dtype": dtype_of(encoder.specs[0], dtype),
         }
-        create_store(where, settings)
+        steps = encoder.chains[0].steps
+        create_store(where, settings, steps[-1] if steps else None)
         collection = cls.open(where, device=device)
         collection._coder.adopt(encoder)
         if recall is not None or backend is not None or memory is not None:
@@ -96,7 +97,8 @@ class Collection(SearchableCollection):
         store = Store(Path(path))
         try:
             written = str(store.setting("network"))
-            coder = Coder(store.path, store.spec, written, device, code or "")
+            stored = store.form.stored
+            coder = Coder(store.path, store.spec, written, device, code or "", stored)
             coder.check()
         except BaseException:
             store.close()

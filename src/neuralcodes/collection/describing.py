@@ -34,7 +34,9 @@ class Info:
     Attributes:
         path: its folder.
         code: short form of its code; `fingerprint` says exactly which.
-        dims, dtype: of a code.
+        dims: of a code.
+        dtype: how a code is stored: float32, float16, or the name of the quantiser that does it.
+        code_bytes: of a stored code.
         images: with a code.
         contents: distinct ones among them.
         bad: image files without a code.
@@ -54,6 +56,7 @@ class Info:
     fingerprint: str
     dims: int
     dtype: str
+    code_bytes: int
     images: int
     contents: int
     bad: int
@@ -71,9 +74,19 @@ class Info:
         """All of the collection's files over its images."""
         return sum(self.bytes.values()) / max(1, self.images)
 
+    @property
+    def parts_per_image(self) -> dict[str, float]:
+        """The same by part."""
+        return {name: amount / max(1, self.images) for name, amount in self.bytes.items()}
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**asdict(self), "bytes_per_image": round(self.bytes_per_image, 1)}
+        parts = {name: round(amount, 1) for name, amount in self.parts_per_image.items()}
+        return {
+            **asdict(self),
+            "bytes_per_image": round(self.bytes_per_image, 1),
+            "parts_per_image": parts,
+        }
 
 
 def info(store: Store) -> Info:
@@ -92,7 +105,8 @@ def info(store: Store) -> Info:
         code=store.spec.name,
         fingerprint=store.spec.fingerprint(),
         dims=store.spec.dims,
-        dtype=str(store.dtype),
+        dtype=store.form.name,
+        code_bytes=store.form.row_bytes,
         images=images,
         contents=contents,
         bad=bad,

@@ -13,6 +13,7 @@ from neuralcodes.codes.store import new_codes
 from neuralcodes.collection.filters import Filter
 from neuralcodes.collection.records import every_image
 from neuralcodes.collection.results import ImageRecord
+from neuralcodes.collection.rowformat import QUANTISER
 from neuralcodes.collection.store import Store
 from neuralcodes.common.errors import UserError, needs_extra
 from neuralcodes.common.files import atomic_write
@@ -24,7 +25,8 @@ BLOCK = 4096
 def export(store: Store, folder: Path, condition: Filter | None, table: str) -> list[Path]:
     """Write `codes.npy` with `codes.json` (as `neuralcodes extract` does) and a table of images.
 
-    Row i of the codes is row i of the table.
+    Row i of the codes is row i of the table. Codes are written as they are searched; those that
+    lie in a quantiser's bytes also as they are stored, `stored.npy` with the quantiser's file.
 
     Args:
         store: the collection.
@@ -57,7 +59,20 @@ def export(store: Store, folder: Path, condition: Filter | None, table: str) -> 
     rows = [_row(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
     (_write_parquet if table == "parquet" else _write_csv)(path, names, rows)
-    return [folder / "codes.npy", folder / "codes.json", path]
+    stored = _write_stored(store, folder, records) if store.form.stored else []
+    return [folder / "codes.npy", folder / "codes.json", *stored, path]
+
+
+def _write_stored(store: Store, folder: Path, records: list[ImageRecord]) -> list[Path]:
+    ids = np.array([record.code for record in records], dtype=np.int64)
+    files = [folder / "stored.npy"]
+    with atomic_write(files[0]) as file:
+        np.save(file, store.snapshot().rows(ids))
+    if store.form.quantiser_file.is_file():
+        files.append(folder / QUANTISER)
+        with atomic_write(files[1]) as file:
+            file.write(store.form.quantiser_file.read_bytes())
+    return files
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:

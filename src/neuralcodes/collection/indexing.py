@@ -199,13 +199,13 @@ def _drop_gone(index: IndexBackend, snapshot: Snapshot) -> None:
 
 
 def exact_index(snapshot: Snapshot, ids: Ids | None = None) -> ScanIndex:
-    """Exact search over the stored codes as they lie; over some of them only, copied."""
+    """Exact search over the stored codes as they lie; over some of them only, copied (decoded)."""
     index = ScanIndex(snapshot.dims)
     if ids is not None:
         index.add(snapshot.vectors(ids), ids)
         return index
-    for segment, array in zip(snapshot.segments, snapshot.arrays, strict=True):
-        index.add(array, segment.ids)
+    for segment, codes in zip(snapshot.segments, snapshot.readable, strict=True):
+        index.add(codes, segment.ids)
     return index
 
 

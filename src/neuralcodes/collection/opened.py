@@ -72,8 +72,8 @@ class OpenCollection:
 
     @property
     def dtype(self) -> str:
-        """Number type of the stored codes."""
-        return str(self._store.dtype)
+        """How codes are stored: float32, float16, or the name of the quantiser that does it."""
+        return self._store.form.name
 
     def image(self, number: int) -> ImageRecord:
         """An image by its id.

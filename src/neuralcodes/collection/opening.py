@@ -25,7 +25,7 @@ def open_or_create(
         path: its folder.
         code: what its codes are, or for one that is there, where its network is now; None for the
             weights that the package carries, if it does.
-        dtype: of a new one's codes; None for float32.
+        dtype: of a new one's codes; None for float32, or what the code's quantiser stores.
         device: for making codes.
         precision: of a new one's codes.
         something: whether there is anything to put into a new one.
@@ -51,6 +51,4 @@ def open_or_create(
         )
     if not something:
         raise UserError(f"{path}: no collection yet; name the pictures to index")
-    return Collection.create(
-        path, code, dtype=dtype or "float32", device=device, precision=precision
-    )
+    return Collection.create(path, code, dtype=dtype, device=device, precision=precision)

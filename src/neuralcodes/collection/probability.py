@@ -151,7 +151,7 @@ def search_by_views(
             if ids:
                 own = np.array(ids, dtype=np.int64)
                 absent = generator.random(len(own)) >= PRESENT
-                codes = coder.encode(np.stack(pixels), query=True)
+                codes = coder.encode(np.stack(pixels))
                 gathered.add(codes, own, hidden=np.where(absent, own, -1), classes=own)
     return gathered.returned("pictures")
 

@@ -104,7 +104,7 @@ class Asking:
             pixels = decode(query.data, pre.size, pre.resize)
         except ValueError as error:
             raise UserError(f"{query.name}: {error}") from None
-        made: Floats = self._coder.encode(np.array(pixels[None]), query=True)[0]
+        made: Floats = self._coder.encode(np.array(pixels[None]))[0]
         return made
 
     def _by_id(self, number: int) -> Query:

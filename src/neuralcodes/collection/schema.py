@@ -13,7 +13,8 @@ from pathlib import Path
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import explain_os_errors
 
-VERSION = 1
+VERSION = 2  # codes may lie in a quantiser's bytes
+FLOATS = 1  # they do not: a version that knows nothing else can read it too
 DATABASE = "collection.sqlite"
 APPLICATION = 0x4E436F64  # "NCod", in the file's header
 
@@ -90,8 +91,8 @@ CREATE TABLE different (               -- pairs of contents that are no duplicat
 """
 
 
-def create_database(path: Path) -> None:
-    """Make an empty database.
+def create_database(path: Path, version: int) -> None:
+    """Make an empty database, to be read from this version of the format on.
 
     Raises:
         UserError: full disk or no right to write.
@@ -102,7 +103,7 @@ def create_database(path: Path) -> None:
             connection.execute("PRAGMA page_size=8192")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(
-                f"BEGIN; {TABLES} PRAGMA user_version={VERSION};"
+                f"BEGIN; {TABLES} PRAGMA user_version={version};"
                 f"PRAGMA application_id={APPLICATION}; COMMIT;"
             )
         finally:
@@ -139,10 +140,11 @@ def connect(path: Path, write: bool) -> sqlite3.Connection:
     if application != APPLICATION:
         connection.close()
         raise UserError(f"{path}: not a collection's database; give another folder")
-    if version != VERSION:
+    if version not in (FLOATS, VERSION):
         connection.close()
         raise UserError(
-            f"{path.parent}: a collection of format {version}; this version reads {VERSION}: "
+            f"{path.parent}: a collection of format {version}; this version reads {FLOATS} and "
+            f"{VERSION}: "
             "index the pictures anew, or use the version that made it"
         )
     connection.execute("PRAGMA foreign_keys=ON")

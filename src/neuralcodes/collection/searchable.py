@@ -115,7 +115,7 @@ class SearchableCollection(OpenCollection):
         Raises:
             UserError: the network is not to be found, or makes other codes.
         """
-        return self._coder.encode(pixels, query=True)
+        return self._coder.encode(pixels)
 
     @property
     def means(self) -> str:

@@ -1,4 +1,4 @@
-"""Segments: files of codes, `codes/000001.npy`, plain n×d arrays that are never changed."""
+"""Segments: files of codes, `codes/000001.npy`, plain arrays, a row a code, never changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neuralcodes.common.files import atomic_write, check_room, explain_os_errors
 
 FOLDER = "codes"
 
-Array = npt.NDArray[np.floating]
+Array = npt.NDArray[Any]
 Ids = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint32]
 
@@ -55,9 +55,9 @@ def write_segment(
 
     Args:
         path: the file; it must not exist.
-        shape: n and d.
-        dtype: float32 or float16.
-        blocks: together float n×d.
+        shape: n and the numbers of a row.
+        dtype: float32 or float16; uint8 for a quantiser's bytes.
+        blocks: together n rows; floats, or of that type.
 
     Returns:
         The file's sha256 and the CRC-32 of each row.
@@ -74,6 +74,7 @@ def write_segment(
     with atomic_write(path) as file:
         file.write(header.getvalue())
         for part in blocks:
+            assert part.dtype == dtype or dtype.kind == part.dtype.kind == "f"
             block = np.ascontiguousarray(part, dtype=dtype)
             file.write(block.data)
             digest.update(block.data)
@@ -84,8 +85,8 @@ def write_segment(
     return digest.hexdigest(), crcs
 
 
-def open_segment(path: Path, rows: int, dims: int) -> Array:
-    """Map a segment's codes, read-only n×d.
+def open_segment(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+    """Map a segment's codes, read-only.
 
     Raises:
         FileNotFoundError: it has just been compacted away.
@@ -99,9 +100,9 @@ def open_segment(path: Path, rows: int, dims: int) -> Array:
         raise UserError(
             f"{path}: damaged ({error}); mend it with: neuralcodes verify --repair"
         ) from None
-    if codes.shape != (rows, dims):
+    if codes.shape != shape or codes.dtype != dtype:
         raise UserError(
-            f"{path}: {codes.shape} numbers where {(rows, dims)} belong; "
+            f"{path}: {codes.shape} of {codes.dtype} where {shape} of {dtype} belong; "
             "mend it with: neuralcodes verify --repair"
         )
     return codes

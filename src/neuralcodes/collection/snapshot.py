@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from neuralcodes.codes.transforms.rows import StoredRows
+from neuralcodes.collection.rowformat import RowFormat
 from neuralcodes.collection.schema import transaction
 from neuralcodes.collection.segments import Array, Ids, Segment, open_segment
 from neuralcodes.common.errors import UserError
@@ -24,18 +26,22 @@ class Snapshot:
 
     Args:
         segments: what the database says.
-        arrays: their codes, n×d each.
+        arrays: their rows as they lie on disk.
         dead: ids of codes that no image has any more.
+        form: what a row is.
+
+    Attributes:
         dims: length of a code.
     """
 
     def __init__(
-        self, segments: Sequence[Segment], arrays: Sequence[Array], dead: Ids, dims: int
+        self, segments: Sequence[Segment], arrays: Sequence[Array], dead: Ids, form: RowFormat
     ) -> None:
         self.segments = tuple(segments)
-        self.arrays = tuple(arrays)
         self.dead = dead
-        self.dims = dims
+        self.dims = form.dims
+        self._arrays = tuple(arrays)
+        self._form = form
         counts = [len(segment.ids) for segment in segments]
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         ids = np.concatenate([*(s.ids for s in segments), np.empty(0, np.int64)])
@@ -57,13 +63,35 @@ class Snapshot:
         mask[ids] = True
         return mask
 
+    @property
+    def readable(self) -> tuple[Array | StoredRows, ...]:
+        """The segments' codes, n×d each: arrays, or rows that are decoded as they are read.
+
+        Raises:
+            UserError: what decodes them is absent or damaged.
+        """
+        return tuple(self._form.readable(array) for array in self._arrays)
+
     def vectors(self, ids: Ids) -> Floats:
-        """Codes of these ids, float32 m×d.
+        """Codes of these ids as they are searched, float32 m×d; only these are decoded.
+
+        Raises:
+            KeyError: one of them is not there.
+            UserError: what decodes them is absent or damaged.
+        """
+        rows = self.rows(ids)
+        if not len(rows):
+            return np.empty((0, self.dims), dtype=np.float32)
+        codes = self._form.readable(rows)
+        return codes[:] if isinstance(codes, StoredRows) else codes.astype(np.float32, copy=False)
+
+    def rows(self, ids: Ids) -> Array:
+        """Rows of these ids as they lie on disk, m×width.
 
         Raises:
             KeyError: one of them is not there.
         """
-        found = np.empty((len(ids), self.dims), dtype=np.float32)
+        found = np.empty((len(ids), self._form.width), dtype=self._form.dtype)
         if not len(ids):
             return found
         places = np.searchsorted(self.ids, ids)
@@ -73,17 +101,17 @@ class Snapshot:
         which = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(which):
             mine = which == number
-            found[mine] = self.arrays[number][rows[mine] - self._starts[number]]
+            found[mine] = self._arrays[number][rows[mine] - self._starts[number]]
         return found
 
 
-def read_snapshot(connection: sqlite3.Connection, folder: Path, dims: int) -> Snapshot:
+def read_snapshot(connection: sqlite3.Connection, folder: Path, form: RowFormat) -> Snapshot:
     """The present state.
 
     Args:
         connection: any, outside a transaction.
         folder: where the segments' files are.
-        dims: length of a code.
+        form: what a row of them is.
 
     Raises:
         UserError: a file is absent or damaged.
@@ -96,7 +124,10 @@ def read_snapshot(connection: sqlite3.Connection, folder: Path, dims: int) -> Sn
                 dtype=np.int64,
             )
         try:
-            arrays = [open_segment(folder / s.file, len(s.ids), dims) for s in segments]
+            arrays = [
+                open_segment(folder / s.file, (len(s.ids), form.width), form.dtype)
+                for s in segments
+            ]
         except FileNotFoundError as error:
             # a compaction may have come between; look again what there is now
             if last < TRIES - 1 and read_files(connection) != [s.file for s in segments]:
@@ -104,7 +135,7 @@ def read_snapshot(connection: sqlite3.Connection, folder: Path, dims: int) -> Sn
             raise UserError(
                 f"{error.filename}: absent; mend it with: neuralcodes verify --repair"
             ) from None
-        return Snapshot(segments, arrays, dead, dims)
+        return Snapshot(segments, arrays, dead, form)
     raise AssertionError
 
 

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from neuralcodes.codes.spec import CodeSpec
+from neuralcodes.codes.transforms.fitted import Fitted
+from neuralcodes.collection.rowformat import RowFormat
 from neuralcodes.collection.schema import (
     DATABASE,
+    FLOATS,
+    VERSION,
     connect,
     create_database,
     explain_database_errors,
@@ -26,7 +28,6 @@ from neuralcodes.collection.snapshot import Snapshot, read_snapshot
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import atomic_folder, make_folder
 
-DTYPES = ("float32", "float16")
 LOCK = "collection.lock"
 INDEXES = "index"
 PICTURES = "pictures"
@@ -62,7 +63,7 @@ class Store(Connection):
 
     Attributes:
         spec: what its codes are.
-        dtype: the number type they are stored in.
+        form: how they lie on disk.
 
     Raises:
         UserError: no collection there, damaged, or of another version.
@@ -71,7 +72,7 @@ class Store(Connection):
     def __init__(self, path: Path) -> None:
         super().__init__(path, write=False)
         self.spec = CodeSpec.from_json(self.setting("code"))
-        self.dtype = np.dtype(str(self.setting("dtype")))
+        self.form = RowFormat(self.path, self.spec, str(self.setting("dtype")))
         self._snapshot: Snapshot | None = None
         self._version = -1
 
@@ -84,17 +85,18 @@ class Store(Connection):
         with self.lock, explain_database_errors(self.path / DATABASE):
             version = self.version()
             if self._snapshot is None or self._version != version:
-                self._snapshot = read_snapshot(self.db, self.codes_folder, self.spec.dims)
+                self._snapshot = read_snapshot(self.db, self.codes_folder, self.form)
                 self._version = version
             return self._snapshot
 
 
-def create_store(path: Path, settings: dict[str, Any]) -> None:
+def create_store(path: Path, settings: dict[str, Any], last: Fitted | None = None) -> None:
     """Make an empty collection. It is there whole or not at all.
 
     Args:
         path: a folder that is absent or empty.
-        settings: "code" (a CodeSpec's JSON), "dtype" and what else is to be kept.
+        settings: "code" (a CodeSpec's JSON), "dtype" (see `RowFormat`) and what else is to be kept.
+        last: the code's last transform, of which a copy is kept where it decodes the codes.
 
     Raises:
         UserError: something is there already, or no right to write.
@@ -103,7 +105,10 @@ def create_store(path: Path, settings: dict[str, Any]) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: not empty and not a collection; give another folder")
     with atomic_folder(path) as work:
-        create_database(work / DATABASE)
+        form = RowFormat(work, CodeSpec.from_json(settings["code"]), settings["dtype"])
+        create_database(work / DATABASE, VERSION if form.stored else FLOATS)
+        if last is not None:
+            form.keep_quantiser(last)
         connection = sqlite3.connect(work / DATABASE)
         with connection:
             connection.executemany(

@@ -189,7 +189,7 @@ class Sync:
 
     def _encode(self) -> None:
         if self._batch:
-            codes = self._coder.encode(np.stack(self._batch))
+            codes = self._coder.encode_rows(np.stack(self._batch))
             self._codes.append(codes)
             self._batch = []
             self.report.computed += len(codes)

@@ -17,6 +17,7 @@ import numpy as np
 from neuralcodes.collection.coding import BATCH, Coder
 from neuralcodes.collection.indexing import folder_sum, update_index
 from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.rowformat import RowFormat
 from neuralcodes.collection.schema import explain_database_errors
 from neuralcodes.collection.segments import Segment, file_sum, row_sums
 from neuralcodes.collection.snapshot import read_segments
@@ -75,6 +76,7 @@ def verify(store: Store, pictures: Pictures | None = None) -> VerifyReport:
     """
     report = VerifyReport()
     _check_database(store, report)
+    _check_quantiser(store, report)
     for segment in read_segments(store.db):
         _check_segment(store, segment, report)
     _check_places(store, report)
@@ -96,6 +98,8 @@ def repair(writer: Writer, coder: Coder, pictures: Pictures, report: VerifyRepor
             f"{writer.path}: its database is damaged and cannot be mended; restore it from a copy "
             "or index the pictures into a new collection"
         )
+    if not _has_quantiser(writer.form):
+        writer.form.keep_quantiser(coder.encoder.chains[0].steps[-1])
     damaged = set(report.damaged)
     segments = [s for s in read_segments(writer.db) if damaged & set(s.ids.tolist())]
     if segments:
@@ -122,16 +126,28 @@ def _check_database(store: Store, report: VerifyReport) -> None:
     report.problems += [f"database: {table} row {row} leads nowhere" for table, row, *_ in links]
 
 
+def _check_quantiser(store: Store, report: VerifyReport) -> None:
+    if not _has_quantiser(store.form):
+        report.problems.append(f"{store.form.quantiser_file}: lost or damaged; no code can be read")
+
+
+def _has_quantiser(form: RowFormat) -> bool:
+    """Whether rows can be decoded, looking at the file as it is now."""
+    with suppress(UserError):
+        return not form.stored or form.read_quantiser() is not None
+    return False
+
+
 def _check_segment(store: Store, segment: Segment, report: VerifyReport) -> None:
     path = store.codes_folder / segment.file
-    shape = (len(segment.ids), store.spec.dims)
+    shape, dtype = (len(segment.ids), store.form.width), store.form.dtype
     try:
         if file_sum(path) == segment.checksum:
             report.checked_codes += len(segment.ids)
             return
         codes = np.load(path, mmap_mode="r", allow_pickle=False)
-        if codes.shape != shape or codes.dtype != store.dtype:
-            raise ValueError(f"{codes.shape} of {codes.dtype}, not {shape} of {store.dtype}")
+        if codes.shape != shape or codes.dtype != dtype:
+            raise ValueError(f"{codes.shape} of {codes.dtype}, not {shape} of {dtype}")
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         report.problems.append(f"{path}: {reason}; its {shape[0]} codes are lost")
@@ -246,7 +262,8 @@ def _replace(
 def _good_rows(writer: Writer, segment: Segment, damaged: set[int]) -> dict[int, Any]:
     try:
         codes = np.load(writer.codes_folder / segment.file, mmap_mode="r", allow_pickle=False)
-        if codes.shape != (len(segment.ids), writer.spec.dims) or codes.dtype != writer.dtype:
+        form = writer.form
+        if codes.shape != (len(segment.ids), form.width) or codes.dtype != form.dtype:
             return {}
         good = row_sums(codes) == segment.crcs
     except (OSError, ValueError, EOFError):
@@ -273,7 +290,7 @@ def _compute(
                     pixels.append(decode(data, pre.size, pre.resize))
                     found.append(code)
                     break
-    return found, coder.encode(np.stack(pixels)) if pixels else np.empty((0, writer.spec.dims))
+    return found, coder.encode_rows(np.stack(pixels)) if pixels else []
 
 
 def _forget(writer: Writer, codes: list[int]) -> int:

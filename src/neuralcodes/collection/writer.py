@@ -66,7 +66,7 @@ class Writer(Connection):
     def __init__(self, store: Store) -> None:
         super().__init__(store.path, write=True)
         self.spec = store.spec
-        self.dtype = store.dtype
+        self.form = store.form
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -77,7 +77,7 @@ class Writer(Connection):
     def snapshot(self) -> Snapshot:
         """The codes as they are now."""
         with self.lock:
-            return read_snapshot(self.db, self.codes_folder, self.spec.dims)
+            return read_snapshot(self.db, self.codes_folder, self.form)
 
     def change(self, sql: str, values: Iterable[Any] = ()) -> int:
         """Run a statement within `transaction`; gives how many rows it changed."""
@@ -106,7 +106,7 @@ class Writer(Connection):
 
         Args:
             count: how many.
-            blocks: together float n×d.
+            blocks: together n rows, as `Coder.encode_rows` gives them.
 
         Returns:
             The file's name, its checksum and the rows' CRC-32.
@@ -116,7 +116,7 @@ class Writer(Connection):
         name = segment_name(number)
         path = self.codes_folder / name
         path.unlink(missing_ok=True)  # of a transaction that failed
-        checksum, crcs = write_segment(path, (count, self.spec.dims), self.dtype, blocks)
+        checksum, crcs = write_segment(path, (count, self.form.width), self.form.dtype, blocks)
         return name, checksum, crcs.astype("<u4").tobytes()
 
     def add_segment(self, written: Written, ids: Ids) -> int:
@@ -165,7 +165,7 @@ class Writer(Connection):
         while True:
             tiers: dict[int, list[Segment]] = {}
             for segment in self.snapshot().segments:
-                if len(segment.ids) * self.spec.dims * self.dtype.itemsize < LARGE:
+                if len(segment.ids) * self.form.row_bytes < LARGE:
                     tier = int(np.log(max(1, len(segment.ids))) / np.log(MERGE))
                     tiers.setdefault(tier, []).append(segment)
             full = next((tier for _, tier in sorted(tiers.items()) if len(tier) >= MERGE), None)
@@ -174,10 +174,9 @@ class Writer(Connection):
             self.merge(full)
 
     def _blocks(self, snapshot: Snapshot, ids: Ids) -> Iterator[Array]:
-        step = max(1, BLOCK_BYTES // (4 * self.spec.dims))
+        step = max(1, BLOCK_BYTES // self.form.row_bytes)
         for start in range(0, len(ids), step):
-            # float16 → float32 → float16 gives every number back
-            yield snapshot.vectors(ids[start : start + step])
+            yield snapshot.rows(ids[start : start + step])
 
     def shrink(self) -> None:
         """Give back the database's free pages, and what its log holds."""

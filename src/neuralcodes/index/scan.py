@@ -3,15 +3,23 @@
 Needs neither torch nor FAISS, so the first search of a small collection starts at once. Products
 find the candidates, differences give the distances: |q - x|² from a product alone has an error of
 about 1e-7, which near zero is a distance of 3e-4, and exact copies should be at zero.
+
+Codes in a quantiser's bytes are multiplied as they lie, and only the candidates are decoded: the
+same codes are found, at the same distances, as among decoded ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from neuralcodes.codes.transforms.base import Products, Quantiser
+from neuralcodes.codes.transforms.half import widen
+from neuralcodes.codes.transforms.rows import StoredRows
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import atomic_folder, write_json
 from neuralcodes.index.backend import (
@@ -36,9 +44,9 @@ SLACK = np.float32(2e-5)  # more than rounding can move a squared distance betwe
 
 @dataclass
 class _Block:
-    codes: Floats
+    codes: Floats | StoredRows
     ids: Ids
-    squares: Floats | None = None  # |x|², once it has been needed
+    lengths: Floats | None = None  # |x|², of stored codes 1/|x| before decoding; once needed
     alive: Mask | None = None  # None: all of them
 
 
@@ -46,7 +54,8 @@ class _Block:
 class ScanIndex(IndexBackend):
     """All codes, compared one by one.
 
-    `add` keeps the array that it is given (a memory map stays one) and does not copy it.
+    `add` keeps the array, or the stored rows, that it is given (a memory map stays one) and does
+    not copy it.
     """
 
     exact = True
@@ -62,13 +71,14 @@ class ScanIndex(IndexBackend):
         """Ids and lengths; the codes are mapped."""
         return count * 12
 
-    def add(self, codes: Floats, ids: Ids) -> None:
+    def add(self, codes: Floats | StoredRows, ids: Ids) -> None:
         """See `IndexBackend.add`."""
         if codes.shape != (len(ids), self.dims):
             raise ValueError(f"codes of shape {codes.shape} for {len(ids)} ids of {self.dims}")
         for start in range(0, len(ids), ROWS):
             part = slice(start, start + ROWS)
-            self._blocks.append(_Block(codes[part], np.asarray(ids[part], dtype=np.int64)))
+            some = codes.part(part) if isinstance(codes, StoredRows) else codes[part]
+            self._blocks.append(_Block(some, np.asarray(ids[part], dtype=np.int64)))
 
     def search(
         self, queries: Floats, k: int, exclude: Ids | None = None, allowed: Mask | None = None
@@ -143,9 +153,10 @@ class ScanIndex(IndexBackend):
         """See `IndexBackend.memory_bytes`."""
         total = 0
         for block in self._blocks:
-            parts = [block.ids, block.squares, block.alive]
-            if not isinstance(block.codes, np.memmap):
-                parts.append(block.codes)
+            parts: list[npt.NDArray[Any] | None] = [block.ids, block.lengths, block.alive]
+            codes = block.codes.stored if isinstance(block.codes, StoredRows) else block.codes
+            if not isinstance(codes, np.memmap):
+                parts.append(codes)
             total += sum(part.nbytes for part in parts if part is not None)
         return total
 
@@ -160,6 +171,16 @@ def _products(queries: Floats, codes: Floats) -> Floats:
     return np.stack([np.vecdot(codes, query) for query in queries])
 
 
+def _measure(codes: Floats | StoredRows, rows: Ids, query: Floats) -> Floats:
+    """Squared distances of some codes, float32."""
+    step = codes.at_once if isinstance(codes, StoredRows) else len(rows)
+    squared = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), step):
+        difference = codes[rows[start : start + step]] - query
+        np.einsum("ij,ij->i", difference, difference, out=squared[start : start + step])
+    return squared
+
+
 class _Best:
     """The nearest so far of a few queries: a little more than k each, to be measured exactly."""
 
@@ -169,15 +190,21 @@ class _Best:
         self.lengths = np.einsum("ij,ij->i", queries, queries)
         self.limits = np.full(len(queries), np.inf, dtype=np.float32)
         self.found: list[list[tuple[Ids, Floats]]] = [[] for _ in queries]
+        self._products: dict[Quantiser, Products] = {}
 
     def meet(self, block: _Block, exclude: Ids | None, allowed: Mask | None) -> None:
         """Look at some more codes."""
-        codes = np.asarray(block.codes, dtype=np.float32)
-        if block.squares is None:
-            block.squares = np.vecdot(codes, codes)
-        squared = _products(self.queries, codes)
-        squared *= -2
-        squared += block.squares
+        codes = block.codes
+        if isinstance(codes, StoredRows):
+            squared = self._meet_stored(block, codes)
+        else:
+            half = codes.dtype == np.float16
+            codes = widen(codes.view(np.float16)) if half else np.asarray(codes, np.float32)
+            if block.lengths is None:
+                block.lengths = np.vecdot(codes, codes)
+            squared = _products(self.queries, codes)
+            squared *= -2
+            squared += block.lengths
         squared += self.lengths[:, None]
         usable = block.alive
         if allowed is not None:
@@ -193,9 +220,26 @@ class _Best:
                 self.limits[row] = min(self.limits[row], kth + SLACK)
             near = np.flatnonzero((values <= self.limits[row]) & np.isfinite(values))
             if len(near):
-                difference = codes[near] - self.queries[row]
-                exact = np.einsum("ij,ij->i", difference, difference)
-                self.found[row].append((block.ids[near], exact))
+                self.found[row].append((block.ids[near], _measure(codes, near, self.queries[row])))
+
+    def _meet_stored(self, block: _Block, codes: StoredRows) -> Floats:
+        """|x|² - 2 q·x of all queries and the block's codes, float32 q×n."""
+        if block.lengths is None:
+            lengths = codes.quantiser.lengths(codes.stored)
+            block.lengths = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        if len(self.queries) > FEW:
+            products = np.empty((len(self.queries), len(codes)), dtype=np.float32)
+            for start in range(0, len(codes), codes.at_once):
+                part = slice(start, start + codes.at_once)
+                np.matmul(self.queries, codes[part].T, out=products[:, part])
+        else:
+            if codes.quantiser not in self._products:
+                self._products[codes.quantiser] = codes.quantiser.products(self.queries)
+            products = self._products[codes.quantiser](codes.stored)
+            products *= block.lengths
+        products *= -2
+        products += block.lengths > 0
+        return products
 
     def into(self, rows: Ids, distances: Floats) -> None:
         """Write the k nearest of each query, with their distances."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Stored = npt.NDArray[np.uint8]
 Tensors = Mapping[str, npt.NDArray[Any]]
+
+Products = Callable[[Stored], Floats]
+"""uint8 n×bytes → float32 q×n; see `Quantiser.products`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,23 @@ class Quantiser(Transform):
     def query(self, values: Floats) -> Floats:
         """float32 n×d → float32 n×d, not rounded, to be compared with what `decode` gives."""
         return values
+
+    def products(self, queries: Floats) -> Products:
+        """What multiplies queries with stored codes, to find candidates among many by.
+
+        Args:
+            queries: float32 q×d.
+
+        Returns:
+            From stored codes to the products of each query with each code before its length is
+            made 1 (see `lengths`), rounded otherwise than products with decoded codes are.
+        """
+        return lambda stored: queries @ self.decode(stored).T
+
+    def lengths(self, stored: Stored) -> Floats:
+        """float32 n: lengths of the codes that `products` multiplies with; 0 for codes of zeros."""
+        decoded: Floats = np.linalg.norm(self.decode(stored), axis=1)
+        return decoded
 
     def apply(self, values: Floats) -> Floats:
         """See `Transform.apply`: encoded and decoded."""

@@ -6,11 +6,14 @@ from typing import Self
 
 import numpy as np
 
-from neuralcodes.codes.transforms.base import Floats, Quantiser, Stored, unit_length
+from neuralcodes.codes.transforms.base import Floats, Products, Quantiser, Stored, unit_length
 from neuralcodes.codes.transforms.registry import register
+from neuralcodes.codes.transforms.tables import Tables
 from neuralcodes.codes.transforms.training import Training
 
 _COLUMNS = 512  # looked at at a time
+_BYTES = np.arange(256, dtype=np.uint8)[:, None]
+_SIGNS = np.unpackbits(_BYTES, axis=1).astype(np.float32) * 2 - 1  # of each byte's bits, 256×8
 
 
 @register("binary")
@@ -50,6 +53,18 @@ class Binary(Quantiser):
         signs = np.unpackbits(stored, axis=1, count=dims).astype(np.float32) * 2 - 1
         unit: Floats = signs / np.sqrt(np.float32(dims))
         return unit
+
+    def products(self, queries: Floats) -> Products:
+        """See `Quantiser.products`; looked up by whole bytes."""
+        count, dims = queries.shape
+        whole = np.zeros((count, -(-dims // 8) * 8), dtype=np.float32)  # unused bits count nothing
+        whole[:, :dims] = queries
+        return Tables(whole.reshape(count, -1, 8) @ _SIGNS.T)
+
+    def lengths(self, stored: Stored) -> Floats:
+        """See `Quantiser.lengths`."""
+        length = np.sqrt(np.float32(len(self.tensors["middle"])))
+        return np.full(len(stored), length, dtype=np.float32)
 
     def query(self, values: Floats) -> Floats:
         """See `Quantiser.query`."""

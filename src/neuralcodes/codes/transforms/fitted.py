@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 
 from neuralcodes.codes.spec import CodeSpec
@@ -26,8 +25,6 @@ from neuralcodes.codes.transforms.base import Transform
 from neuralcodes.codes.transforms.registry import get_transform
 from neuralcodes.common.errors import UserError
 from neuralcodes.networks.names import path_of
-from neuralcodes.networks.registry import get_network, network_names
-from neuralcodes.networks.weights import save_tensors
 
 FORMAT = "1"
 
@@ -86,6 +83,8 @@ def transform_file(code: CodeSpec, names: Sequence[str]) -> Path:
 
 def _layer(code: CodeSpec) -> str:
     """The layer as people type it: its alias where the network gives it one."""
+    from neuralcodes.networks.registry import get_network, network_names
+
     kind = get_network(code.network) if code.network in network_names() else None
     aliases = {own: alias for alias, own in kind.layers.items()} if kind else {}
     return aliases.get(code.layer, code.layer)
@@ -148,6 +147,11 @@ def save_fitted(path: Path, fitted: Fitted) -> None:
     Raises:
         UserError: full disk or no right to write.
     """
+    # here, so that transforms are read without torch
+    import torch
+
+    from neuralcodes.networks.weights import save_tensors
+
     assert fitted.on is not None
     tensors = {
         name: torch.from_numpy(np.ascontiguousarray(tensor))

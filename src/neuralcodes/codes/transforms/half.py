@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
-from neuralcodes.codes.transforms.base import Floats, Quantiser, Stored, unit_length
+from neuralcodes.codes.transforms.base import Floats, Products, Quantiser, Stored, unit_length
 from neuralcodes.codes.transforms.registry import register
 from neuralcodes.codes.transforms.training import Training
+
+_ROWS = 1024  # widened at a time; they stay in the processor's cache
 
 
 @register("half")
@@ -36,4 +39,41 @@ class Half(Quantiser):
 
     def decode(self, stored: Stored) -> Floats:
         """See `Quantiser.decode`."""
-        return unit_length(np.ascontiguousarray(stored).view("<f2").astype(np.float32))
+        return unit_length(widen(np.ascontiguousarray(stored).view("<f2")))
+
+    def products(self, queries: Floats) -> Products:
+        """See `Quantiser.products`."""
+
+        def multiply(stored: Stored) -> Floats:
+            made = np.empty((len(queries), len(stored)), dtype=np.float32)
+            for start in range(0, len(stored), _ROWS):
+                rows = slice(start, start + _ROWS)
+                numbers = widen(np.ascontiguousarray(stored[rows]).view("<f2"))
+                for query, into in zip(queries, made, strict=True):
+                    np.vecdot(numbers, query, out=into[rows])
+            return made
+
+        return multiply
+
+    def lengths(self, stored: Stored) -> Floats:
+        """See `Quantiser.lengths`."""
+        made = np.empty(len(stored), dtype=np.float32)
+        for start in range(0, len(stored), _ROWS):
+            rows = slice(start, start + _ROWS)
+            numbers = widen(np.ascontiguousarray(stored[rows]).view("<f2"))
+            np.sqrt(np.vecdot(numbers, numbers), out=made[rows])
+        return made
+
+
+def widen(values: npt.NDArray[np.float16]) -> Floats:
+    """Finite float16 as float32, to the bit as NumPy does it and several times as fast.
+
+    The bits are moved to where float32 has them, the sign spread over four; what is then off is
+    the two formats' bias.
+    """
+    bits = values.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(-0x70000001)
+    wide: Floats = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    return wide

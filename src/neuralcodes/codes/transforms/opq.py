@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from neuralcodes.codes.transforms.base import Floats, Stored, unit_length
+import numpy as np
+
+from neuralcodes.codes.transforms.base import Floats, Products, Stored, unit_length
 from neuralcodes.codes.transforms.pq import (
     ProductQuantiser,
     drawn,
@@ -55,4 +57,11 @@ class OptimisedProductQuantiser(ProductQuantiser):
 
     def decode(self, stored: Stored) -> Floats:
         """See `Quantiser.decode`."""
-        return unit_length(self.look_up(stored) @ self.tensors["rotation"])
+        parts = self.look_up(stored)[:, None, :]
+        # row by row: how a product of two matrices is rounded depends on their shapes, and a code
+        # must not depend on those that it is decoded with
+        return unit_length(np.matmul(parts, self.tensors["rotation"])[:, 0])
+
+    def products(self, queries: Floats) -> Products:
+        """See `Quantiser.products`: the queries are rotated, not the codes."""
+        return super().products(queries @ self.tensors["rotation"].T)

@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from neuralcodes.codes.transforms.base import Floats, Quantiser, Stored, unit_length
+from neuralcodes.codes.transforms.base import Floats, Products, Quantiser, Stored, unit_length
 from neuralcodes.codes.transforms.registry import register
+from neuralcodes.codes.transforms.tables import Tables
 from neuralcodes.codes.transforms.training import Training
 from neuralcodes.common.errors import UserError
 
@@ -51,6 +52,18 @@ class ProductQuantiser(Quantiser):
     def decode(self, stored: Stored) -> Floats:
         """See `Quantiser.decode`."""
         return unit_length(self.look_up(stored))
+
+    def products(self, queries: Floats) -> Products:
+        """See `Quantiser.products`; of each part with each of its centres, looked up."""
+        centres = self.tensors["centres"]
+        parts = queries.reshape(len(queries), len(centres), 1, -1)
+        return Tables(np.vecdot(parts, centres))
+
+    def lengths(self, stored: Stored) -> Floats:
+        """See `Quantiser.lengths`; the squares of the centres' lengths are looked up."""
+        centres = self.tensors["centres"]
+        squares: Floats = Tables(np.vecdot(centres, centres)[None])(stored)[0]
+        return np.sqrt(squares)
 
     def look_up(self, stored: Stored) -> Floats:
         """float32 n×d: the centres as they are, of any length."""
