@@ -106,7 +106,20 @@ def test_the_commands_work_when_pasted(chosen, place, command):
         assert done.returncode == 0, done.stderr
     info = command("info", "my own.nc", "--json", cwd=place)
     assert info.returncode == 0, info.stderr
-    assert "pca8/int8" in info.stdout
+    about = json.loads(info.stdout)
+    assert about["code"].endswith("pca8/int8") and about["dtype"] == "int8"
+    # the budget is what lies on disk: 8 bytes a code, and the header of each file
+    files = list((place / "my own.nc/codes").iterdir())
+    assert about["bytes"]["codes"] == 8 * about["contents"] + 128 * len(files)
+    told = json.loads((place / "out/choice.json").read_text())
+    exact = next(one for one in told["indexes"] if one["backend"] == "exact")
+    assert exact["code"] == code and exact["bytes"] == 8 and about["bytes"]["index"] == 0
+    hnsw = next(one for one in told["indexes"] if (one["code"], one["backend"]) == (code, "hnsw"))
+    again = command("index", "--collection", "my own.nc", "--backend", "hnsw", cwd=place)
+    assert again.returncode == 0, again.stderr
+    about = json.loads(command("info", "my own.nc", "--json", cwd=place).stdout)
+    ours = (about["bytes"]["codes"] + about["bytes"]["index"]) / about["contents"]
+    assert ours == pytest.approx(hnsw["bytes"], rel=0.05)
     again = command(
         "choose", "pictures", *SMALL, "--out", "out", "--budget", "8B", cwd=place
     )  # fmt: skip

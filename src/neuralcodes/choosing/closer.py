@@ -17,11 +17,14 @@ from neuralcodes.choosing.layers import BaseCodes
 from neuralcodes.choosing.sweep import Branch, Scored, Swept, facts_of
 from neuralcodes.choosing.task import Rows, Task
 from neuralcodes.codes.transforms.base import Floats
+from neuralcodes.codes.transforms.rows import StoredRows
 from neuralcodes.index.exact import search_exact
 
 QUERIES = 3
 SHOWN = 5
 WIDEST_INDEX = 4096  # dimensions; of longer codes only exact search is measured
+
+Made = tuple[Floats, Floats, StoredRows | None]  # codes as they are searched, as queries, as kept
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,9 @@ class Way:
         facts = facts_of(self.task, 0, spec, one.candidate.chain, content, self.seed)
         return {**facts, "what": what}
 
-    def transformed(self, one: Scored, rows: Rows) -> tuple[Floats, Floats]:
-        """Codes of rows as they are searched, and as queries; fitted as in the first rotation."""
-        branch = Branch(self.codes[one.candidate.base], self.task, 0, self.seed)
-        return branch.transformed(one.candidate.chain, rows)
+    def branch(self, one: Scored) -> Branch:
+        """What makes its codes, fitted as in the first rotation."""
+        return Branch(self.codes[one.candidate.base], self.task, 0, self.seed)
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ def look_at_indexes(
     )
     measured = []
     for one in few:
-        made: list[tuple[Floats, Floats]] = []
+        made: list[Made] = []
         for backend in backends:
             if one.dims > WIDEST_INDEX and backend != "exact":
                 continue
-            facts = {**way.facts(one, "index"), "backend": backend}
+            facts = {**way.facts(one, "index on disk"), "backend": backend}
             found = kept.get(facts, partial(_index, way, one, backend, made))
             if found is not None:
                 measured.append(Indexed.from_json(found))
@@ -115,19 +117,18 @@ def look_at_examples(way: Way, decision: Decision, kept: Kept) -> dict[str, tupl
     return examples
 
 
-def _index(
-    way: Way, one: Scored, backend: str, made: list[tuple[Floats, Floats]]
-) -> dict[str, Any] | None:
+def _index(way: Way, one: Scored, backend: str, made: list[Made]) -> dict[str, Any] | None:
     if not made:  # one transformation serves all backends
-        made.append(way.transformed(one, np.arange(way.task.images)))
-    values, queries = made[0]
-    found = measure_index(one.code, one.bytes, values, queries, backend, way.seed)
+        branch, chain, rows = way.branch(one), one.candidate.chain, np.arange(way.task.images)
+        made.append((*branch.transformed(chain, rows), branch.stored(chain, rows)))
+    values, queries, stored = made[0]
+    found = measure_index(one.code, one.bytes, values, queries, backend, way.seed, stored)
     return None if found is None else found.to_json()
 
 
 def _search(way: Way, one: Scored, rows: Rows, queries: Rows) -> list[list[tuple[int, float]]]:
     """For each query the rows found and their distances."""
-    values, asked = way.transformed(one, rows)
+    values, asked = way.branch(one).transformed(one.candidate.chain, rows)
     found = search_exact(asked[queries], values, min(SHOWN, len(rows) - 1), exclude=queries)
     return [
         [(int(rows[row]), round(float(far), 4)) for row, far in zip(*line, strict=True)]

@@ -1,20 +1,24 @@
-"""Index backends measured on the few best codes: recall, time of a search, memory."""
+"""Index backends measured on the few best codes: recall, time of a search, bytes on disk."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neuralcodes.choosing.sweep import NEAREST
 from neuralcodes.codes.transforms.base import Floats
+from neuralcodes.codes.transforms.rows import StoredRows
 from neuralcodes.common.errors import UserError
 from neuralcodes.index.backend import IndexBackend, get_backend
 from neuralcodes.index.choose import choose_index
 from neuralcodes.index.exact import search_exact
 from neuralcodes.index.recall import measure, tune
+from neuralcodes.index.scan import ScanIndex
 
 BACKENDS = ("exact", "flat", "hnsw", "ivfpq")
 TARGET = 0.95
@@ -33,7 +37,7 @@ class Indexed:
         images: codes in it.
         recall, low, high: share of the true 10 nearest found, with its 95 % interval.
         milliseconds: a query, one at a time, median.
-        bytes: an image, of the stored code and the index together.
+        bytes: an image on disk, of the stored code and the index together.
         met: whether recall reaches the target.
     """
 
@@ -58,7 +62,13 @@ class Indexed:
 
 
 def measure_index(
-    code: str, stored_bytes: int, values: Floats, queries: Floats, backend: str, seed: int
+    code: str,
+    stored_bytes: int,
+    values: Floats,
+    queries: Floats,
+    backend: str,
+    seed: int,
+    stored: StoredRows | None = None,
 ) -> Indexed | None:
     """Build an index over codes and search it by some that are held out; None where it cannot be.
 
@@ -69,6 +79,8 @@ def measure_index(
         queries: float32 n×d, the same images' codes as queries.
         backend: by name.
         seed: of the choice of queries.
+        stored: `values` in a quantiser's bytes, where the code ends in one: what a collection
+            keeps, and searches where it searches exactly.
     """
     count = len(values)
     generator = np.random.default_rng(seed)
@@ -81,7 +93,11 @@ def measure_index(
         index: IndexBackend = kind(base.shape[1], chosen.parameters, lambda ids: base[ids])
         if kind.trained:
             index.train(base)
-        index.add(base, np.arange(len(base)))
+        if isinstance(index, ScanIndex) and stored is not None:
+            kept = StoredRows(stored.stored[inside], stored.quantiser, stored.dims)
+            index.add(kept, np.arange(len(base)))
+        else:
+            index.add(base, np.arange(len(base)))
     except (UserError, StopIteration):  # too few codes, or of a length that cannot be cut
         return None
     wanted = np.ascontiguousarray(queries[held])
@@ -90,8 +106,6 @@ def measure_index(
         found = measure(index, wanted, truth, TARGET)
     else:
         found = tune(index, wanted, truth, TARGET, seed)
-    codes_in_memory = base.nbytes if backend == "exact" else 0  # a collection's are mapped
-    memory = index.memory_bytes() - codes_in_memory
     return Indexed(
         code=code,
         backend=backend,
@@ -100,9 +114,17 @@ def measure_index(
         low=found.low,
         high=found.high,
         milliseconds=found.milliseconds,
-        bytes=stored_bytes + memory / len(base),
+        bytes=stored_bytes + _bytes_on_disk(index) / len(base),
         met=found.met,
     )
+
+
+def _bytes_on_disk(index: IndexBackend) -> int:
+    if isinstance(index, ScanIndex):
+        return 0  # a collection searches its codes as they lie
+    with tempfile.TemporaryDirectory() as folder:
+        index.save(Path(folder) / "index")
+        return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 def choose_backend(measured: Sequence[Indexed], code: str) -> Indexed | None:

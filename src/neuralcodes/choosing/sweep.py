@@ -23,6 +23,7 @@ from neuralcodes.choosing.task import Part, Task
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.codes.transforms.base import Floats, Linear, Quantiser, Transform, unit_length
 from neuralcodes.codes.transforms.registry import get_transform
+from neuralcodes.codes.transforms.rows import StoredRows
 from neuralcodes.codes.transforms.training import Training
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
@@ -211,6 +212,14 @@ class Branch:
             )
             values = transform.apply(values) if isinstance(transform, Quantiser) else query
         return values, query
+
+    def stored(self, chain: Chain, rows: npt.NDArray[np.int64]) -> StoredRows | None:
+        """Codes of any rows in the last transform's bytes; None where it is no quantiser."""
+        last = self._step(chain).transform if chain else None
+        if not isinstance(last, Quantiser):
+            return None
+        values, _ = self.transformed(chain[:-1], rows)
+        return StoredRows(last.encode(values), last, last.dims(values.shape[1]))
 
     def part(self, role: str) -> Part:
         """The rows of a role."""

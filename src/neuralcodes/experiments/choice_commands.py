@@ -49,21 +49,12 @@ def building_commands(
         )
     elif chain:
         commands.append(_fit(choosing, chosen, place, scored, chain))
-    last = get_transform(scored.candidate.chain[-1])[0] if scored.candidate.chain else None
-    half = last is not None and last.kind == "half"
-    if last is not None and last.is_quantiser and not half:
-        notes.append(
-            f"A collection keeps codes in the form that is searched, {4 * scored.dims:,} bytes an "
-            f"image (half of that with --dtype float16); the {scored.bytes:,} bytes are those of "
-            'the stored form, Encoder.encode(…, "stored").'
-        )
-    dtype = ["--dtype", "float16"] if half else []
     backend = [] if index is None or index.backend == "exact" else ["--backend", index.backend]
     precision = [] if choosing.precision == "fp32" else ["--precision", choosing.precision]
     commands.append(
         shlex.join([
             "neuralcodes", "index", *_pictures(place), "--collection", choosing.collection,
-            "--code", scored.code, *dtype, *backend, *precision,
+            "--code", scored.code, *backend, *precision,
         ])
     )  # fmt: skip
     return tuple(commands), " ".join(notes)
