@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made import unit_rows
 from neuralcodes.evaluation import ranks as ranks_module
 from neuralcodes.evaluation.ranks import RelevantRanks, ranks_in, relevant_ranks
-from neuralcodes.evaluation.relevance import ClassRelevance, ListedRelevance
+from neuralcodes.evaluation.relevance import ClassRelevance, ListedRelevance, RowLists
 from neuralcodes.index import exact
 from neuralcodes.index.exact import search_exact
 from neuralcodes.index.ranking import Ranking
@@ -48,6 +48,34 @@ def test_each_way_of_counting_equals_the_loop(copies, classes):
     ranks = relevant_ranks(codes, codes, ClassRelevance.among(labels))
     for query in range(200):
         assert ranks.of(query).tolist() == loop(codes, labels, query)
+
+
+NEAR = np.float32(0.5)
+CLOSE_SCORES = [
+    NEAR, np.nextafter(NEAR, np.float32(1)), np.nextafter(NEAR, np.float32(0)), np.float32(1e-45),
+    np.float32(0), np.float32(-0.0), -NEAR, np.nextafter(-NEAR, np.float32(0)),
+]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 5), st.integers(3, 120), st.floats(0, 1), st.integers(0, 10_000))
+def test_scores_that_differ_in_their_last_bit_keep_their_order(queries, database, mixed, seed):
+    """Where a mark takes the place of that bit, ranks are still those of a stable sort."""
+    generator = np.random.default_rng(seed)
+    scores = generator.standard_normal((queries, database)).astype(np.float32)
+    close = generator.random(scores.shape) < mixed
+    scores[close] = generator.choice(np.array(CLOSE_SCORES), close.sum())
+    lists = [np.flatnonzero(generator.random(database) < 0.6) for _ in range(queries)]
+    for line, rows in zip(scores, lists, strict=True):  # junk, which is never relevant
+        line[np.setdiff1d(np.arange(0, database, 5), rows)] = exact.DROPPED
+    relevant = RowLists.of(lists)
+    found = np.zeros(len(relevant.rows), dtype=np.int64)
+    ranks_module._rank_part(scores, relevant, 0, found)
+    for query, rows in enumerate(lists):
+        order = np.argsort(-scores[query], kind="stable")
+        wanted = np.flatnonzero(np.isin(order, rows)) + 1
+        begin, end = relevant.starts[query : query + 2]
+        assert found[begin:end].tolist() == wanted.tolist()
 
 
 def listed(generator: np.random.Generator, queries: int, database: int) -> tuple[list, list]:

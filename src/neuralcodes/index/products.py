@@ -8,14 +8,18 @@ where that helps, the upper half is made by it, block by block.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neuralcodes.common.machine import cpu_count
+
 Floats = npt.NDArray[np.float32]
 
-BLOCK = 512  # codes: smaller ones waste less on the diagonal, larger ones run faster
+BLOCK = 256  # codes: smaller ones waste less on the diagonal, and run nearly as fast as larger ones
 ENOUGH = 2**30  # multiplications below which the choice is not worth loading PyTorch
 OF_AVX2 = {"Haswell", "Zen"}  # OpenBLAS's names of kernels without AVX-512
 
@@ -36,22 +40,34 @@ def products_of(codes: Floats, out: Floats) -> None:
 
 def _by_onednn(codes: Floats, out: Floats) -> None:
     import torch
+    from threadpoolctl import threadpool_limits
     from torch.nn.functional import linear
 
-    starts = range(0, len(codes), BLOCK)
-    with torch.inference_mode():
+    def alone() -> None:
+        """One thread a worker: none waits for another at the end of each product."""
+        torch.get_num_threads()  # sets the number for this thread, so that it is not set later
+        threadpool_limits(1, user_api="openmp")
+
+    def pack(rows: slice) -> Any:
         # PyTorch complains about memory that it may not write to, as of a mapped file
-        parts = (codes[at : at + BLOCK] for at in starts)
-        owned = (part if part.flags.writeable else part.copy() for part in parts)
-        blocks = [torch.from_numpy(part).to_mkldnn() for part in owned]
-        for number, at in enumerate(starts):
-            for other in range(number, len(blocks)):
-                made = linear(blocks[number], blocks[other]).to_dense().numpy()
-                if other == number:  # a product may round otherwise than its mirror image
-                    made = np.triu(made) + np.triu(made, 1).T
-                rows, columns = slice(at, at + BLOCK), slice(starts[other], starts[other] + BLOCK)
-                out[rows, columns] = made
-                out[columns, rows] = made.T
+        part = codes[rows] if codes.flags.writeable else codes[rows].copy()
+        return torch.from_numpy(part).to_mkldnn()
+
+    def multiply(one: int, other: int) -> None:
+        with torch.inference_mode():
+            made = linear(blocks[one], blocks[other]).to_dense().numpy()
+        if other == one:  # a product may round otherwise than its mirror image
+            made = np.triu(made) + np.triu(made, 1).T
+        out[rows[one], rows[other]] = made
+        out[rows[other], rows[one]] = made.T
+
+    count = len(codes)
+    rows = [slice(at, min(at + BLOCK, count)) for at in range(0, count, BLOCK)]
+    pairs = [(one, other) for one in range(len(rows)) for other in range(one, len(rows))]
+    with ThreadPoolExecutor(cpu_count(), initializer=alone) as pool:
+        blocks = list(pool.map(pack, rows))
+        for done in [pool.submit(multiply, *pair) for pair in pairs]:
+            done.result()
 
 
 @cache
