@@ -40,9 +40,14 @@ class Running:
     """A server process on a free port; `address` when it answers there."""
 
     def __init__(
-        self, collection: Path, settings: dict[str, Any] | None = None, **environment: str
+        self,
+        collection: Path,
+        settings: dict[str, Any] | None = None,
+        *others: Path,
+        **environment: str,
     ) -> None:
-        start = ["-m", "neuralcodes", "serve", str(collection), "--port", "0"]
+        places = [str(place) for place in (collection, *others)]
+        start = ["-m", "neuralcodes", "serve", *places, "--port", "0"]
         if settings is not None:
             start = [__file__, str(collection), json.dumps(settings)]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from painted import lay_pictures, paint, picture_file
+from PIL import Image
 from starlette.testclient import TestClient
 
 from neuralcodes.collection import sync
@@ -184,3 +185,44 @@ def test_what_there_is_to_know(client: TestClient, collection: Collection) -> No
     collection.sync()
     (bad,) = client.get("/api/v1/collection/bad").json()["files"]
     assert bad["path"].endswith("bad.jpg") and "not an image" in bad["reason"]
+
+
+def test_only_decoders_open_pictures(
+    client: TestClient, collection: Collection, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adding, bringing up to date and measuring duplicates: this process decodes nothing."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a picture was opened in the server's process")
+
+    served = client.app.state.service  # type: ignore[attr-defined]
+    service_pixels: list[int] = []
+    decoders = served._pictures._decoders
+    ask = decoders._ask
+    monkeypatch.setattr(decoders, "_ask", lambda *a: service_pixels.append(1) or ask(*a))
+    opened = ("collection.pictures.decode", "collection.pictures.open_picture",
+              "collection.pictures.image_facts", "images.decode.decode",
+              "images.decode.open_picture", "images.decode._open")  # fmt: skip
+    for name in opened:
+        monkeypatch.setattr(f"neuralcodes.{name}", never)
+    turned = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    paint(720, 80, 40).save(turned, "JPEG", exif=exif)
+    answer = client.post("/api/v1/images", files={"file": ("turned.jpg", turned.getvalue())})
+    assert answer.status_code == 201, answer.text
+    assert len(service_pixels) == 1  # once: the commit takes what the check was given
+    added = client.get(f"/api/v1/images/{answer.json()['images'][0]['id']}").json()
+    assert (added["width"], added["height"], added["kind"]) == (40, 80, "JPEG")  # upright
+    lay_pictures(place.parent / "pictures", 3, first=730)
+    (place.parent / "pictures" / "broken.jpg").write_bytes(b"no picture")
+    job = ended(client, client.post("/api/v1/jobs", json={"kind": "sync"}).json())
+    assert job["state"] == "done" and job["result"]["added"] == 4, job
+    (bad,) = client.get("/api/v1/collection/bad").json()["files"]
+    assert bad["path"].endswith("broken.jpg") and "not an image" in bad["reason"]
+    monkeypatch.undo()  # measuring alters pictures, and decodes those that it made itself
+    monkeypatch.setattr("neuralcodes.collection.pictures.open_picture", never)
+    job = ended(client, client.post("/api/v1/jobs", json={"kind": "duplicates"}).json())
+    assert job["state"] == "done", job
+    with Collection.open(place, device="cpu") as other:
+        assert other.verify(images=True).whole  # the codes are those that indexing makes

@@ -163,7 +163,9 @@ def test_explanation_finds_what_two_pictures_share(
     collection.add([tmp_path / "0.png", tmp_path / "1.png"])
     answer = client.get("/api/v1/images/32/explanation?by=31").json()
     grid = np.array(answer["image"])
-    assert grid.shape == np.array(answer["query"]).shape == (answer["rows"], answer["columns"])
+    (asked,) = answer["queries"]
+    assert grid.shape == np.array(asked["map"]).shape == (answer["rows"], answer["columns"])
+    assert (asked["id"], asked["weight"], asked["similarity"]) == (31, 1, answer["similarity"])
     assert np.isclose(answer["distance"], collection.search(31, 40).matches[0].distance, atol=1e-5)
     expected = float(np.prod(collection.codes([31, 32]), axis=0).sum())
     assert np.isclose(answer["similarity"], expected, atol=1e-5)
@@ -177,5 +179,73 @@ def test_explanation_finds_what_two_pictures_share(
         assert Image.open(io.BytesIO(picture.content)).size == (384, 384)
     upload = client.post("/api/v1/uploads", files={"file": (tmp_path / "0.png").read_bytes()})
     by = client.get(f"/api/v1/images/32/explanation?upload={upload.json()['id']}").json()
-    assert by["query"] == answer["query"]
+    assert by["queries"][0]["map"] == asked["map"]
     assert client.get("/api/v1/images/32/explanation").status_code == 400
+
+
+def test_explanation_of_a_region_is_that_of_the_region(
+    client: TestClient, collection: Collection, tmp_path: Path
+) -> None:
+    """Independently: a file that holds the region alone is explained alike."""
+    whole = np.random.default_rng(2).integers(0, 256, (80, 120, 3), np.uint8)
+    Image.fromarray(whole).save(tmp_path / "whole.png")
+    Image.fromarray(whole[20:60, 30:90]).save(tmp_path / "part.png")
+    collection.add([tmp_path / "whole.png", tmp_path / "part.png"])
+    crop = "crop=0.25,0.25,0.5,0.5"
+    region = client.get(f"/api/v1/images/3/explanation?by=31&{crop}").json()
+    part = client.get("/api/v1/images/3/explanation?by=32").json()
+    for name in ("similarity", "distance", "image"):
+        assert region[name] == part[name], name
+    assert region["queries"][0]["map"] == part["queries"][0]["map"]
+    assert (
+        region["similarity"]
+        != client.get("/api/v1/images/3/explanation?by=31").json()["similarity"]
+    )
+    near = client.get(f"/api/v1/search?id=31&{crop}&k=40").json()["matches"]
+    assert region["distance"] == pytest.approx(
+        next(m["distance"] for m in near if m["image"]["id"] == 3), abs=1e-5
+    )
+    heats = [
+        client.get(f"/api/v1/images/3/explanation/query?{what}").content
+        for what in (f"by=31&{crop}", "by=32", "by=31")
+    ]
+    assert heats[0] == heats[1] != heats[2]
+    both = client.get(f"/api/v1/images/3/explanation?by=31&by=4&{crop}")
+    assert both.status_code == 400 and "several" in both.json()["message"]
+
+
+def test_explanation_of_several_pictures_adds_up(
+    client: TestClient, collection: Collection
+) -> None:
+    data = picture_file(650)
+    upload = client.post("/api/v1/uploads", files={"file": data}).json()["id"]
+    asked = f"by=1&by=2&upload={upload}"
+    answer = client.get(f"/api/v1/images/9/explanation?{asked}").json()
+    (own,) = collection.search(data, 1).asked  # any way to its code: by the collection itself
+    codes = np.stack([*collection.codes([1, 2]), collection._asking.code(own)]).astype(np.float64)
+    mean = codes.sum(axis=0)
+    mean /= np.linalg.norm(mean)
+    expected = float(mean @ collection.codes([9])[0])
+    assert answer["similarity"] == pytest.approx(expected, abs=1e-5)
+    near = client.get(f"/api/v1/search?id=1&id=2&upload={upload}&k=40").json()["matches"]
+    distance = next(m["distance"] for m in near if m["image"]["id"] == 9)
+    assert answer["distance"] == pytest.approx(distance, abs=1e-5)
+    shares = [one["weight"] * one["similarity"] for one in answer["queries"]]
+    assert sum(shares) == pytest.approx(answer["similarity"], abs=1e-5)
+    assert [(one["id"], one["upload"]) for one in answer["queries"]] == [
+        (1, None), (2, None), (None, upload),
+    ]  # fmt: skip
+    total = np.sum(answer["image"]) + answer["rest_image"]
+    assert total == pytest.approx(answer["similarity"], abs=1e-4)
+    for one in answer["queries"]:
+        assert np.sum(one["map"]) + one["rest"] == pytest.approx(one["similarity"], abs=1e-4)
+    alone = client.get("/api/v1/images/9/explanation?by=2").json()
+    assert answer["queries"][1]["map"] == alone["queries"][0]["map"]
+    heats = [
+        client.get(f"/api/v1/images/9/explanation/query?{asked}&which={n}").content
+        for n in range(3)
+    ]
+    assert len(set(heats)) == 3
+    assert client.get(f"/api/v1/images/9/explanation/query?{asked}&which=3").status_code == 400
+    many = "&".join(f"by={n}" for n in range(1, 10))
+    assert client.get(f"/api/v1/images/9/explanation?{many}").status_code == 422

@@ -204,3 +204,44 @@ def test_errors_of_ours_are_plain(
         assert answer.status_code == 500 and "secret" not in answer.text
         assert answer.json()["error"] == "internal"
         assert "content-security-policy" in answer.headers
+
+
+def test_errors_of_ours_are_a_page_for_people(
+    collection: Collection,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret of the inside")
+
+    people = {"accept": "text/html,*/*;q=0.8"}
+    with in_process(collection, settings) as client:
+        # what every page needs is broken too: its own page cannot need it
+        monkeypatch.setattr(type(client.app.state.service), "jobs", broken)  # type: ignore[attr-defined]
+        for path, headers in (("/", people), ("/jobs", people), ("/?id=3", {"hx-request": "true"})):
+            answer = client.get(path, headers=headers)
+            assert answer.status_code == 500
+            assert answer.headers["content-type"].startswith("text/html")
+            assert "secret" not in answer.text and "Traceback" not in answer.text
+            assert '<main id="main">' in answer.text  # where htmx puts it
+            mark = re.search(r"under ([0-9a-f]{8})\.", answer.text)
+            assert mark and mark[1] in caplog.text and "secret of the inside" in caplog.text
+            assert "unsafe" not in answer.headers["content-security-policy"]
+        assert client.get("/api/v1/jobs", headers=people).json()["error"] == "internal"
+        assert client.get("/jobs").json()["error"] == "internal"
+
+
+def test_refusals_before_any_route_are_pages_for_people(
+    collection: Collection, cache: Path
+) -> None:
+    people = {"accept": "text/html"}
+    with in_process(collection, Settings(cache=cache, decoders=1, active=0)) as client:
+        for headers, status in ((people, 429), ({**people, "host": "evil.example"}, 403)):
+            answer = client.get("/", headers=headers)
+            assert answer.status_code == status and "<h1>" in answer.text
+        busy = client.get("/api/v1/collection", headers=people)
+        assert busy.status_code == 429 and busy.json()["error"] == "busy"
+        assert client.get("/", headers=people).headers["retry-after"] == "1"
+        post = client.post("/jobs", headers={**people, "origin": "http://evil.example"})
+        assert post.status_code == 403 and "another site" in post.text.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,14 @@ from neuralcodes.cli import collections, options
 
 
 def serve(
-    collection: collections.Where,
+    collection: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A collection's folder. Several, as other codes of the same pictures, are served "
+            "together: the page switches between them and keeps the query.",
+            show_default=False,
+        ),
+    ],
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but loopback needs a token.")
     ] = "127.0.0.1",
@@ -42,7 +50,7 @@ def serve(
     device: options.Device = "auto",
 ) -> None:
     """Open search in the browser, and an HTTP API for programs (its description is at /docs)."""
-    from neuralcodes.common.errors import needs_extra
+    from neuralcodes.common.errors import UserError, needs_extra
 
     try:
         from neuralcodes.serve.running import run
@@ -55,11 +63,19 @@ def serve(
 
     settings = Settings(host=host, port=port, token=token, reports=tuple(report or ()))
     settings.check()
+    if code is not None and len(collection) > 1:
+        raise UserError("--code goes with one collection, not with several")
 
     def begun(address: str) -> None:
-        typer.echo(f"{collection} is served at {address} (Ctrl-C ends it)")
+        names = ", ".join(map(str, collection))
+        verb = "is" if len(collection) == 1 else "are"
+        typer.echo(f"{names} {verb} served at {address} (Ctrl-C ends it)")
         if open_:
             typer.launch(address)
 
-    with Collection.open(collection, code=code, device=device) as opened:
-        run(opened, settings, begun)
+    with ExitStack() as opened:
+        first, *others = (
+            opened.enter_context(Collection.open(one, code=code, device=device))
+            for one in collection
+        )
+        run(first, settings, begun, others)

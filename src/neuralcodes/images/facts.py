@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from neuralcodes.images.decode import formats
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -20,7 +22,7 @@ class Facts:
 
 def image_facts(data: bytes) -> Facts:
     """Facts of an image that has been decoded without trouble."""
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=formats()) as image:
         width, height = image.size
         kind = image.format or "?"
         orientation = 1

@@ -11,10 +11,19 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from neuralcodes.serve import models
-from neuralcodes.serve.api_models import Batch, BatchLine, JobRequest, SearchQuery
+from neuralcodes.serve.api_models import (
+    Batch,
+    BatchLine,
+    CropText,
+    JobRequest,
+    SearchQuery,
+    parse_crop,
+)
 from neuralcodes.serve.errors import RefusedError, TooLargeError
+from neuralcodes.serve.explaining import MOST
 from neuralcodes.serve.finding import API
 from neuralcodes.serve.service import Service, job_model
+from neuralcodes.serve.services import Services
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Problem, "description": text}
@@ -43,13 +52,15 @@ YEAR = 31_536_000
 
 Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 UploadName = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+By = Annotated[list[models.Id] | None, Query(max_length=MOST)]
+ByUpload = Annotated[list[models.UploadId] | None, Query(max_length=MOST)]
 Files = Annotated[list[UploadFile], File(description="pictures", min_length=1)]
 router = APIRouter(prefix=API, responses=PROBLEMS)
 
 
 def service_of(request: Request) -> Service:
-    """The service behind a request."""
-    service: Service = request.app.state.service
+    """The service behind a request; `services.Choose` put it there."""
+    service: Service = request.scope["service"]
     return service
 
 
@@ -199,13 +210,15 @@ def thumbnail(
 def explanation(
     request: Request,
     number: Number,
-    by: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
-    upload: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    by: By = None,
+    upload: ByUpload = None,
+    crop: Annotated[CropText | None, Query()] = None,
 ) -> Response:
-    """Why this image matches another (`by`) or an upload: what each place of either adds to the
-    similarity.
+    """Why this image matches others (`by`) and uploads that are searched by together, or a part of
+    one: what each place of each adds to the similarity.
     """
-    return send(service_of(request).explain(number, by, upload))
+    crop_ = parse_crop(crop)
+    return send(service_of(request).explain(number, by or (), upload or (), crop_))
 
 
 @router.get(
@@ -216,11 +229,16 @@ def explanation_picture(
     request: Request,
     number: Number,
     side: Literal["query", "image"],
-    by: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
-    upload: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    by: By = None,
+    upload: ByUpload = None,
+    crop: Annotated[CropText | None, Query()] = None,
+    which: Annotated[int, Query(ge=0, le=MOST - 1, description="of the pictures")] = 0,
 ) -> Response:
-    """The same as a picture: warm where it carries the similarity."""
-    made = service_of(request).heat_picture(number, by, upload, side)
+    """The same as a picture: warm where it carries the similarity. `which` of the pictures that
+    were searched by, from 0: those of `by` first, then uploads.
+    """
+    crop_ = parse_crop(crop)
+    made = service_of(request).heat_picture(number, by or (), upload or (), crop_, side, which)
     return Response(made, media_type="image/jpeg")
 
 
@@ -246,6 +264,20 @@ def facets(request: Request) -> Response:
 def bad(request: Request) -> Response:
     """Files that could not be read, and why."""
     return send(models.BadFiles(files=service_of(request).bad()))
+
+
+@router.get(
+    "/collections",
+    response_model=models.Collections,
+    tags=["collection"],
+    operation_id="collections",
+)
+def collections(request: Request) -> Response:
+    """What is served together, such as several codes of the same pictures. Every operation of each
+    is at its `root`.
+    """
+    services: Services = request.app.state.services
+    return send(services.listing())
 
 
 @router.get("/jobs", response_model=models.JobList, tags=["jobs"], operation_id="jobs")

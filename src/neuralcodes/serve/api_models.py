@@ -9,6 +9,29 @@ from pydantic import Field, ValidationError
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError
 
+CropText = Annotated[
+    str,
+    Field(
+        pattern=r"^(0|1|0?\.\d{1,9}|1\.0{1,9})(,(0|1|0?\.\d{1,9}|1\.0{1,9})){3}$",
+        description="LEFT,TOP,WIDTH,HEIGHT as fractions of the picture",
+    ),
+]
+
+
+def parse_crop(text: str | None) -> models.Crop | None:
+    """A crop as it stands in an address.
+
+    Raises:
+        RefusedError: it has no area.
+    """
+    if text is None:
+        return None
+    left, top, width, height = map(float, text.split(","))
+    try:
+        return models.Crop(left=left, top=top, width=width, height=height)
+    except ValidationError:
+        raise RefusedError("crop: width and height must be above 0") from None
+
 
 class SearchQuery(models.Model):
     """`models.Search` as it stands in an address; crop as LEFT,TOP,WIDTH,HEIGHT."""
@@ -18,11 +41,7 @@ class SearchQuery(models.Model):
     text: str | None = Field(default=None, min_length=1, max_length=1000)
     exclude: list[models.Id] = Field(default=[], max_length=64)
     exclude_upload: list[models.UploadId] = Field(default=[], max_length=64)
-    crop: str | None = Field(
-        default=None,
-        pattern=r"^(0|1|0?\.\d{1,9}|1\.0{1,9})(,(0|1|0?\.\d{1,9}|1\.0{1,9})){3}$",
-        description="LEFT,TOP,WIDTH,HEIGHT as fractions of the picture",
-    )
+    crop: CropText | None = None
     filter: str | None = Field(default=None, min_length=1, max_length=2000)
     k: Annotated[int, Field(ge=1, le=1000)] = 20
     page: Annotated[int, Field(ge=1, le=10_000)] = 1
@@ -35,13 +54,7 @@ class SearchQuery(models.Model):
             RefusedError: a crop without area.
         """
         values = self.model_dump(exclude={"crop"})
-        if self.crop is not None:
-            left, top, width, height = map(float, self.crop.split(","))
-            try:
-                values["crop"] = models.Crop(left=left, top=top, width=width, height=height)
-            except ValidationError:
-                raise RefusedError("crop: width and height must be above 0") from None
-        return models.Search(**values)
+        return models.Search(**values, crop=parse_crop(self.crop))
 
 
 class Batch(models.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
@@ -20,28 +20,38 @@ from neuralcodes.serve.errors import RefusedError
 from neuralcodes.serve.limits import Limits, Watch
 from neuralcodes.serve.page import add_page
 from neuralcodes.serve.security import Guard, SecurityHeaders, problem
-from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import Choose, Services
 from neuralcodes.serve.settings import Settings
 
 _NAMES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 408: "too_slow",
           413: "too_large", 429: "busy"}  # fmt: skip
 
 
-def create_app(collection: Collection, settings: Settings) -> FastAPI:
-    """An application that serves a collection; its `state.service` is the `Service`.
+def create_app(
+    collection: Collection, settings: Settings, others: Sequence[Collection] = ()
+) -> FastAPI:
+    """An application that serves a collection, or several together.
+
+    Its `state.services` are the `Services`, its `state.service` the first's `Service`.
+
+    Args:
+        collection: open; it has the plain addresses.
+        settings: limits of all together.
+        others: such as other codes of the same pictures; see `services`.
 
     Raises:
-        UserError: settings that would be unsafe, or no place for the cache.
+        UserError: settings that would be unsafe, one collection twice, or no place for the cache.
     """
     settings.check()
-    service = Service(collection, settings)
+    services = Services([collection, *others], settings)
+    metrics = services.shared.metrics
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        await run_in_threadpool(service.start)
+        await run_in_threadpool(services.start)
         yield
-        await run_in_threadpool(service.close)
+        await run_in_threadpool(services.close)
 
     app = FastAPI(
         title="neuralcodes",
@@ -52,20 +62,33 @@ def create_app(collection: Collection, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=_servers(services),
     )
-    app.state.service = service
+    app.state.services = services
+    app.state.service = services.first
     _add_errors(app)
-    _add_health(app, service)
+    _add_health(app, services)
     app.include_router(api.router)
     add_docs(app)
-    add_page(app, service)
-    app.add_middleware(Limits, settings=settings, metrics=service.metrics)
+    add_page(app)
+    app.add_middleware(Choose, services=services)
+    app.add_middleware(Limits, settings=settings, metrics=metrics)
     app.add_middleware(
-        Guard, settings=settings, told=lambda reason: service.metrics.refused.labels(reason).inc()
+        Guard, settings=settings, told=lambda reason: metrics.refused.labels(reason).inc()
     )
-    app.add_middleware(Watch, metrics=service.metrics)
+    app.add_middleware(Watch, metrics=metrics)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def _servers(services: Services) -> list[dict[str, str]] | None:
+    """For the OpenAPI document: the same operations at each collection's address."""
+    if len(services.all) == 1:
+        return None
+    return [
+        {"url": service.root or "/", "description": f"{name} ({service.code})"}
+        for name, service in services.all.items()
+    ]
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -92,7 +115,7 @@ def _add_errors(app: FastAPI) -> None:
         return problem(error.status_code, name, str(error.detail), dict(error.headers or {}))
 
 
-def _add_health(app: FastAPI, service: Service) -> None:
+def _add_health(app: FastAPI, services: Services) -> None:
     @app.get("/healthz", response_model=models.Health, tags=["health"], operation_id="health")
     async def healthz() -> Response:
         """The process lives."""
@@ -104,7 +127,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
     )  # fmt: skip
     def readyz() -> Response:
         """Every part can do its work: the network is open, the collection can be read."""
-        ready = service.ready()
+        ready = services.ready()
         return api.send(ready, 200 if ready.ready else 503)
 
     @app.get(
@@ -113,4 +136,4 @@ def _add_health(app: FastAPI, service: Service) -> None:
     )  # fmt: skip
     def metrics() -> Response:
         """For Prometheus."""
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+        return Response(services.shared.metrics.text(), media_type="text/plain; version=0.0.4")

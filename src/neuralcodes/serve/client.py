@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter
@@ -44,6 +45,8 @@ class Client:
         token: if the service asks for one.
         timeout: seconds without an answer.
         tries: while the service is busy (429), the same request is sent so often at most.
+        collection: which, where several are served together, by its name in `collections`; empty
+            for the first.
 
     All methods raise `ServiceError` where the service refuses, `httpx.TransportError` where it
     does not answer.
@@ -55,10 +58,17 @@ class Client:
     """
 
     def __init__(
-        self, address: str, token: str = "", *, timeout: float = 120.0, tries: int = 5
+        self,
+        address: str,
+        token: str = "",
+        *,
+        timeout: float = 120.0,
+        tries: int = 5,
+        collection: str = "",
     ) -> None:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout)
+        base = f"{address.rstrip('/')}/c/{quote(collection, safe='')}" if collection else address
+        self._http = httpx.Client(base_url=base, headers=headers, timeout=timeout)
         self._tries = tries
 
     def close(self) -> None:
@@ -165,27 +175,39 @@ class Client:
         return self._send("GET", f"/images/{number}/thumbnail", params=query).content
 
     def explain(
-        self, number: int, by: int | None = None, upload: str | None = None
+        self,
+        number: int,
+        by: int | Sequence[int] = (),
+        upload: str | Sequence[str] = (),
+        crop: Box | None = None,
     ) -> models.Explanation:
-        """Why an image matches another one, or an upload."""
-        return self._get(models.Explanation, f"/images/{number}/explanation", _by(by, upload))
+        """Why an image matches others, uploads, or a part of one."""
+        path = f"/images/{number}/explanation"
+        return self._get(models.Explanation, path, _by(by, upload, crop))
 
     def explanation_picture(
         self,
         number: int,
         side: Literal["query", "image"],
-        by: int | None = None,
-        upload: str | None = None,
+        by: int | Sequence[int] = (),
+        upload: str | Sequence[str] = (),
+        crop: Box | None = None,
+        which: int = 0,
     ) -> bytes:
-        """The same as a picture, JPEG."""
+        """The same as a picture, JPEG; for the side "query", which of those searched by."""
         path = f"/images/{number}/explanation/{side}"
-        return self._send("GET", path, params=_by(by, upload)).content
+        query = _by(by, upload, crop) | {"which": which}
+        return self._send("GET", path, params=query).content
 
     # The collection
 
     def info(self) -> models.CollectionInfo:
         """The collection in figures."""
         return self._get(models.CollectionInfo, "/collection")
+
+    def collections(self) -> models.Collections:
+        """What is served together."""
+        return self._get(models.Collections, "/collections")
 
     def facets(self) -> models.Facets:
         """What filters can choose among."""
@@ -313,12 +335,22 @@ def _query(
     if filter is not None:
         query["filter"] = filter
     if crop is not None:
-        query["crop"] = ",".join(f"{part:.6f}" for part in crop)
+        query["crop"] = _box(crop)
     return query
 
 
-def _by(by: int | None, upload: str | None) -> dict[str, Any]:
-    return {"by": by} if by is not None else {"upload": upload} if upload is not None else {}
+def _box(crop: Box) -> str:
+    return ",".join(f"{part:.6f}" for part in crop)
+
+
+def _by(
+    by: int | Sequence[int], upload: str | Sequence[str], crop: Box | None
+) -> dict[str, Any]:  # fmt: skip
+    query: dict[str, Any] = {
+        "by": [by] if isinstance(by, int) else list(by),
+        "upload": [upload] if isinstance(upload, str) else list(upload),
+    }
+    return query | ({} if crop is None else {"crop": _box(crop)})
 
 
 def _files(pictures: Sequence[Picture]) -> list[tuple[str, tuple[str, bytes]]]:

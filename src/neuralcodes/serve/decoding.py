@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from neuralcodes.codes.spec import Preprocessing
+from neuralcodes.images.facts import Facts
 from neuralcodes.images.imageset import Pixels
 from neuralcodes.serve.decoding_worker import HEAD
 from neuralcodes.serve.errors import (
@@ -38,11 +39,22 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "L
 
 @dataclass(frozen=True)
 class Picture:
-    """What a decoder says of a picture: size in pixels as stored, and kind ("JPEG")."""
+    """What a decoder says of a picture: size in pixels as stored, and kind ("JPEG").
+
+    `turned`: it lies on its side, so that upright it is as wide as it is stored high.
+    """
 
     width: int
     height: int
     kind: str
+    turned: bool = False
+
+    @property
+    def upright(self) -> Facts:
+        """The same of the upright picture."""
+        if self.turned:
+            return Facts(self.height, self.width, self.kind)
+        return Facts(self.width, self.height, self.kind)
 
 
 class _EndedError(Exception):
@@ -171,8 +183,16 @@ class Decoders:
         for worker in workers:
             worker.kill()
 
-    def pixels(self, data: bytes, pre: Preprocessing, crop: Crop | None) -> tuple[Picture, Pixels]:
+    def pixels(
+        self, data: bytes, pre: Preprocessing, crop: Crop | None, most: int | None = None
+    ) -> tuple[Picture, Pixels]:
         """A picture as the network's input, uint8 H×W×3.
+
+        Args:
+            data: a file.
+            pre: how it becomes the network's input.
+            crop: only this part of it.
+            most: pixels it may have; None for the settings' limit.
 
         Raises:
             BadPictureError: no picture, damaged, or it took too much time or memory.
@@ -180,16 +200,24 @@ class Decoders:
             BusyError: all decoders are busy for long.
         """
         about = {"task": "pixels", "size": list(pre.size), "resize": pre.resize, "crop": crop}
-        facts, made = self._ask(about, data)
+        facts, _, made = self._ask(about, data, most)
         height, width = pre.size
         pixels = np.frombuffer(bytearray(made), np.uint8).reshape(height, width, 3)
         return facts, pixels
 
     def thumbnail(self, data: bytes, side: int, crop: Crop | None = None) -> bytes:
         """A picture as a JPEG file at most `side` pixels wide and high; raises as `pixels`."""
-        return self._ask({"task": "thumbnail", "side": side, "crop": crop}, data)[1]
+        return self._ask({"task": "thumbnail", "side": side, "crop": crop}, data)[2]
 
-    def _ask(self, about: dict[str, Any], data: bytes) -> tuple[Picture, bytes]:
+    def picture(self, data: bytes, longest: int, most: int | None = None) -> Pixels:
+        """A picture of its own shape, uint8 H×W×3, no side of more pixels; raises as `pixels`."""
+        _, (height, width), made = self._ask({"task": "picture", "side": longest}, data, most)
+        return np.frombuffer(made, np.uint8).reshape(height, width, 3)
+
+    def _ask(
+        self, about: dict[str, Any], data: bytes, most: int | None = None
+    ) -> tuple[Picture, tuple[int, int], bytes]:
+        """What the file is; height and width of what was made, where it has another shape; it."""
         settings = self._settings
         try:
             worker = self._free.get(timeout=settings.decode_seconds)
@@ -201,7 +229,7 @@ class Decoders:
             if worker is None:
                 worker = self._new()
             answer, made = worker.ask(
-                {**about, "most": settings.pixels}, data, settings.decode_seconds
+                {**about, "most": most or settings.pixels}, data, settings.decode_seconds
             )
             outcome = "ok" if made else "bad"
         except _EndedError as ended:
@@ -216,7 +244,11 @@ class Decoders:
             raise TooLargeError(answer["large"])
         if "bad" in answer:
             raise BadPictureError(answer["bad"])
-        return Picture(answer["width"], answer["height"], answer["kind"]), made
+        facts = Picture(
+            answer["width"], answer["height"], answer["kind"], answer.get("turned", False)
+        )
+        height, width = answer.get("made", (0, 0))
+        return facts, (height, width), made
 
     def _new(self) -> _Worker:
         with self._lock:

@@ -121,6 +121,7 @@ def _cut(picture: Any, crop: list[float]) -> Any:
 def _pixels(data: bytes, about: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """The network's input, uint8 H×W×3, of the picture or a part of it."""
     from neuralcodes.images.decode import decode, open_picture
+    from neuralcodes.images.facts import image_facts
 
     facts = _check(data, about["most"])
     if "large" in facts:
@@ -130,7 +131,22 @@ def _pixels(data: bytes, about: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         _cut(open_picture(data), about["crop"]).save(part, "BMP")  # every pixel, no work
         data = part.getvalue()
     height, width = about["size"]
-    return facts, decode(data, (height, width), about["resize"]).tobytes()
+    pixels = decode(data, (height, width), about["resize"])
+    if not about.get("crop"):
+        upright = image_facts(data)
+        facts["turned"] = (upright.width, upright.height) != (facts["width"], facts["height"])
+    return facts, pixels.tobytes()
+
+
+def _picture(data: bytes, about: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The pixels of a picture of its own shape, no side longer than `side`."""
+    from neuralcodes.images.decode import open_picture
+
+    facts = _check(data, about["most"])
+    if "large" in facts:
+        return facts, b""
+    picture = open_picture(data, about["side"])
+    return {**facts, "made": (picture.height, picture.width)}, picture.tobytes()
 
 
 def _thumbnail(data: bytes, about: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -151,7 +167,7 @@ def _thumbnail(data: bytes, about: dict[str, Any]) -> tuple[dict[str, Any], byte
     return facts, file.getvalue()
 
 
-_TASKS = {"pixels": _pixels, "thumbnail": _thumbnail}
+_TASKS = {"pixels": _pixels, "thumbnail": _thumbnail, "picture": _picture}
 
 if __name__ == "__main__":
     try:

@@ -44,9 +44,11 @@ class DuplicateFinder:
         collection: to look at.
         jobs: for looking, beside the writer's.
         adder: through which what is written is written.
+        root: what addresses of its pictures begin with.
     """
 
-    def __init__(self, collection: Collection, jobs: Jobs, adder: Adder) -> None:
+    def __init__(self, collection: Collection, jobs: Jobs, adder: Adder, root: str) -> None:
+        self._root = root
         self._collection = collection
         self._jobs = jobs
         self._adder = adder
@@ -160,7 +162,11 @@ class DuplicateFinder:
         """
         found = sorted(self._choices.all().items(), key=lambda item: -item[1].at)
         shown = [
-            (key, one, [image_model(image) for image in map(self._image, one.images) if image])
+            (
+                key,
+                one,
+                [image_model(image, self._root) for image in map(self._image, one.images) if image],
+            )
             for key, one in found[start : start + count]
         ]
         return shown, len(found)
@@ -224,7 +230,7 @@ class DuplicateFinder:
             kind="exact" if group.kind == "exact" else "near",
             distance=round(group.distance, 6),
             reason=group.reason,
-            images=[image_model(image) for image in there],
+            images=[image_model(image, self._root) for image in there],
             choice=decision.choice if decision else None,  # type: ignore[arg-type]
             keep=list(decision.keep) if decision else [],
         )

@@ -30,8 +30,9 @@ class Finder:
     """Searches a collection."""
 
     def __init__(
-        self, collection: Collection, pictures: ServedPictures, settings: Settings
+        self, collection: Collection, pictures: ServedPictures, settings: Settings, root: str
     ) -> None:
+        self._root = root
         self._collection = collection
         self._pictures = pictures
         self._settings = settings
@@ -65,14 +66,14 @@ class Finder:
         label = _common_label(images) if not (wanted.upload or wanted.text or files) else None
         return models.Answer(
             asked=[
-                *(asked_image(one) for one in images),
-                *(asked_upload(one) for one in wanted.upload),
+                *(asked_image(one, self._root) for one in images),
+                *(asked_upload(one, self._root) for one in wanted.upload),
                 *(models.Asked(kind="upload", name="uploaded picture") for _ in files),
                 *([models.Asked(kind="text", name=wanted.text)] if wanted.text else []),
             ],
             excluded=[
-                *(asked_image(one) for one in unwanted),
-                *(asked_upload(one) for one in wanted.exclude_upload),
+                *(asked_image(one, self._root) for one in unwanted),
+                *(asked_upload(one, self._root) for one in wanted.exclude_upload),
             ],
             code=self._collection.spec.name,
             k=wanted.k,
@@ -82,7 +83,9 @@ class Finder:
             means=self._collection.means,
             warning=self._collection.warning,
             seconds=round(time.perf_counter() - start, 6),
-            matches=[match_model(one, label) for one in matches[first : first + wanted.k]],
+            matches=[
+                match_model(one, label, self._root) for one in matches[first : first + wanted.k]
+            ],
         )
 
     def image(self, number: int) -> ImageRecord:
@@ -104,6 +107,14 @@ class Finder:
             return self._pictures.code_of_part(image, crop.box)
         stored: Floats = self._collection.store.snapshot().vectors(np.array([image.code]))[0]
         return stored
+
+    def code_of_query(
+        self, query: ImageRecord | str, crop: models.Crop | None = None
+    ) -> Floats:  # fmt: skip
+        """The code of an image, or of an upload by its id, or of a part of it."""
+        if isinstance(query, str):
+            return self._pictures.code_of_upload(query, None if crop is None else crop.box)
+        return self.code_of(query, crop)
 
     def _codes(
         self, wanted: models.Search, images: Sequence[ImageRecord], files: Sequence[bytes]
@@ -167,34 +178,39 @@ def _common_label(images: Sequence[ImageRecord]) -> str | None:
     return labels.pop() if len(labels) == 1 else None
 
 
-def asked_image(image: ImageRecord) -> models.Asked:
+def asked_image(image: ImageRecord, root: str) -> models.Asked:
     """An image of the collection that was searched by."""
     return models.Asked(
         kind="image",
         name=os.path.basename(image.path),
         id=image.id,
-        thumbnail=thumbnail_url(image),
+        thumbnail=thumbnail_url(image, root),
         label=image.label,
     )
 
 
-def asked_upload(name: str) -> models.Asked:
+def asked_upload(name: str, root: str) -> models.Asked:
     """An upload that was searched by."""
     return models.Asked(
         kind="upload",
         name="uploaded picture",
         upload=name,
-        thumbnail=f"{API}/uploads/{name}/thumbnail",
+        thumbnail=upload_url(name, root),
     )
 
 
-def thumbnail_url(image: ImageRecord) -> str:
+def upload_url(name: str, root: str) -> str:
+    """Where an upload's thumbnail is."""
+    return f"{root}{API}/uploads/{name}/thumbnail"
+
+
+def thumbnail_url(image: ImageRecord, root: str) -> str:
     """Where an image's thumbnail is; another address when its content changes."""
     version = f"?v={image.code}" if image.code is not None else ""
-    return f"{API}/images/{image.id}/thumbnail{version}"
+    return f"{root}{API}/images/{image.id}/thumbnail{version}"
 
 
-def image_model(image: ImageRecord) -> models.Image:
+def image_model(image: ImageRecord, root: str) -> models.Image:
     """An image as it goes over the wire."""
     return models.Image(
         id=image.id,
@@ -208,17 +224,17 @@ def image_model(image: ImageRecord) -> models.Image:
         kind=image.kind,
         date=datetime.fromtimestamp(image.date, UTC).isoformat(),
         content=image.code,
-        thumbnail=thumbnail_url(image),
+        thumbnail=thumbnail_url(image, root),
         metadata=image.metadata,
     )
 
 
-def match_model(match: Match, label: str | None) -> models.Match:
+def match_model(match: Match, label: str | None, root: str) -> models.Match:
     """A result as it goes over the wire."""
     return models.Match(
         rank=match.rank,
         distance=round(match.distance, 6),
         probability=None if match.probability is None else round(match.probability, 4),
         relevant=None if label is None else match.image.label == label,
-        image=image_model(match.image),
+        image=image_model(match.image, root),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from contextlib import suppress
 
@@ -11,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from neuralcodes.serve.metrics import Metrics
-from neuralcodes.serve.security import OPEN, App, Message, Receive, Scope, Send, problem
+from neuralcodes.serve.security import OPEN, App, Message, Receive, Scope, Send, refusal
 from neuralcodes.serve.settings import Settings
 
 FREE = OPEN | {"/metrics"}
@@ -43,10 +44,11 @@ class Watch:
         try:
             await self._app(scope, receive, send_seen)
         except Exception:
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            mark = secrets.token_hex(4)
+            _log.exception("%s %s failed (%s)", scope["method"], scope["path"], mark)
             if not status:
-                answer = problem(500, "internal", "an error of ours; the log has it")
-                await answer(scope, receive, send_seen)
+                told = f"an error of ours; the service's log has it under {mark}"
+                await refusal(scope, 500, "internal", told)(scope, receive, send_seen)
         finally:
             self._metrics.active.dec()
             route = getattr(scope.get("route"), "path", "other")
@@ -77,11 +79,12 @@ class Limits:
         length = _length(Headers(scope=scope))
         if length > settings.request_bytes:
             self._metrics.refused.labels("size").inc()
-            await problem(413, "too_large", _too_large(settings))(scope, receive, send)
+            await refusal(scope, 413, "too_large", _too_large(settings))(scope, receive, send)
             return
         if self._active >= settings.active or self._pending + length > settings.pending_bytes:
             self._metrics.refused.labels("busy").inc()
-            busy = problem(429, "busy", "too many requests at once", {"retry-after": "1"})
+            told = "too many requests at once; wait a moment and reload"
+            busy = refusal(scope, 429, "busy", told, {"retry-after": "1"})
             await busy(scope, receive, send)
             return
         body = _Body(self, receive, length)

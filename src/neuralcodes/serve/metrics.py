@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -18,7 +16,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 class Metrics:
-    """Counters of one service, in a registry of its own."""
+    """Counters of one application, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -51,12 +49,15 @@ class Metrics:
         self.jobs = Counter(
             "neuralcodes_jobs", "Jobs that ended", ["kind", "state"], registry=registry
         )
+        self.images = Gauge(
+            "neuralcodes_images", "Images with a code", ["collection"], registry=registry
+        )
+        self.waiting = Gauge(
+            "neuralcodes_waiting_pictures", "Pictures that wait for the network", ["collection"],
+            registry=registry,
+        )  # fmt: skip
         self.added = Counter("neuralcodes_images_added", "Images added", registry=registry)
         self.removed = Counter("neuralcodes_images_removed", "Images removed", registry=registry)
-
-    def watch(self, name: str, help: str, value: Callable[[], float]) -> None:
-        """A gauge that is asked when somebody looks."""
-        Gauge(f"neuralcodes_{name}", help, registry=self.registry).set_function(value)
 
     def batch(self, pictures: int, seconds: float) -> None:
         """A pass of the network is over."""

@@ -237,6 +237,26 @@ class CollectionInfo(Model):
     text: bool
 
 
+class Served(Model):
+    """A collection that is served here.
+
+    `root`: what its addresses begin with: its API is at ROOT/api/v1, its page at ROOT/; empty for
+    the first. `name`: for `Client(collection=…)`.
+    """
+
+    name: str
+    root: str
+    code: str
+    fingerprint: str
+    images: int
+
+
+class Collections(Model):
+    """What is served together, such as several codes of the same pictures."""
+
+    collections: list[Served]
+
+
 class BadFile(Model):
     """A file without a code, and why."""
 
@@ -298,12 +318,28 @@ class Choice(Model):
     keep: list[Id] = Field(default=[], max_length=1000)
 
 
-class Explanation(Model):
-    """Which parts of two pictures carry their similarity; see `codes.explaining`.
+class ExplainedQuery(Model):
+    """One of the pictures that were searched by; its similarity times `weight` is its share.
 
-    `query` and `image` are maps of `rows` lists of `columns` numbers: what each place adds to the
-    similarity (the inner product of the codes), below 0 where it takes from it. `rest_query` and
-    `rest_image` belong to no place; where they are 0 the maps are `exact`.
+    `map`: what each place of it (of the part of it that was searched by) adds to `similarity`;
+    `rest` belongs to no place.
+    """
+
+    id: int | None
+    upload: str | None
+    similarity: float
+    weight: float
+    map: list[list[float]]
+    rest: float
+
+
+class Explanation(Model):
+    """Which parts of the pictures carry their similarity; see `codes.explaining`.
+
+    Maps are `rows` lists of `columns` numbers: what each place adds to the similarity (the inner
+    product of the codes), below 0 where it takes from it. `similarity` is the sum of those of the
+    `queries`, each times its weight, and of `image` and `rest_image`. Where no rest is left the
+    maps are `exact`.
     """
 
     similarity: float
@@ -315,9 +351,8 @@ class Explanation(Model):
     exact: bool
     rows: int
     columns: int
-    query: list[list[float]]
+    queries: list[ExplainedQuery]
     image: list[list[float]]
-    rest_query: float
     rest_image: float
 
 

@@ -12,26 +12,33 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
+from PIL import Image
 
+from neuralcodes.codes.spec import Preprocessing
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.lookup import code_of_content, content_of
+from neuralcodes.collection.pictures import Decoding
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.common.errors import UserError
+from neuralcodes.images.decode import MAX_PIXELS
+from neuralcodes.images.facts import Facts
 from neuralcodes.images.imageset import Pixels
 from neuralcodes.serve.batching import Batcher
 from neuralcodes.serve.decoding import Crop, Decoders, Picture
-from neuralcodes.serve.diskcache import DiskCache
 from neuralcodes.serve.errors import (
     BadPictureError,
+    BusyError,
     NotFoundError,
     RefusedError,
     TooLargeError,
     UnavailableError,
 )
 from neuralcodes.serve.settings import Settings
+from neuralcodes.serve.shared import Shared
 
 CODES = 2000  # of uploads and parts of pictures, remembered
+CHECKED = 64  # pictures that are about to be added
 Value = TypeVar("Value")
 
 
@@ -58,20 +65,66 @@ class Recent(Generic[Value]):
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
 
+    def take(self, key: object) -> Value | None:
+        """What was put there, which is then forgotten."""
+        with self._lock:
+            return self._values.pop(key, None)
+
+
+class WorkerDecoding(Decoding):
+    """Decodes for the collection, as when pictures are added or duplicates measured.
+
+    The server's own process opens no image file. Long work waits for a free decoder; the limits of
+    memory and time are those of uploads, that of pixels is the one of `neuralcodes index`, so that
+    the same files of a folder can be read.
+
+    Args:
+        decoders: that do it.
+        checked: by hash, what uploads were decoded to a moment ago.
+    """
+
+    def __init__(self, decoders: Decoders, checked: Recent[tuple[Picture, Pixels]]) -> None:
+        self._decoders = decoders
+        self._checked = checked
+
+    def pixels(self, data: bytes, pre: Preprocessing) -> tuple[Pixels, Facts]:
+        """An image as the network's input, and what its file says of itself."""
+        known = self._checked.take(hashlib.sha256(data).digest())
+        facts, pixels = known or self._patiently(
+            lambda: self._decoders.pixels(data, pre, None, MAX_PIXELS)
+        )
+        return pixels, facts.upright
+
+    def picture(self, data: bytes, longest: int) -> Image.Image:
+        """An image of its own shape, RGB, at most so many pixels wide and high."""
+        pixels = self._patiently(lambda: self._decoders.picture(data, longest, MAX_PIXELS))
+        return Image.fromarray(pixels)
+
+    def _patiently(self, work: Callable[[], Value]) -> Value:
+        while True:
+            try:
+                return work()
+            except BusyError:
+                continue  # it has waited for a decoder already
+            except (BadPictureError, TooLargeError) as error:
+                raise ValueError(error.message) from None
+
 
 class ServedPictures:
     """Pictures as the service shows them and as the network takes them."""
 
     def __init__(
-        self, collection: Collection, decoders: Decoders, batcher: Batcher, settings: Settings
+        self, collection: Collection, shared: Shared, batcher: Batcher, settings: Settings
     ) -> None:
         self._collection = collection
-        self._decoders = decoders
+        self._decoders = shared.decoders
         self._batcher = batcher
         self._settings = settings
-        self._thumbnails = DiskCache(settings.cache / "thumbnails", settings.thumbnail_bytes)
-        self._uploads = DiskCache(settings.cache / "uploads", settings.upload_cache_bytes)
+        self._thumbnails = shared.thumbnails
+        self._uploads = shared.uploads
         self._codes: Recent[Floats] = Recent(CODES)
+        self._checked: Recent[tuple[Picture, Pixels]] = Recent(CHECKED)
+        collection.pictures.decoding = WorkerDecoding(self._decoders, self._checked)
 
     # Uploads
 
@@ -106,9 +159,13 @@ class ServedPictures:
         return data
 
     def check_picture(self, data: bytes) -> None:
-        """Refuse what the decoders cannot decode within their limits."""
+        """Refuse what the decoders cannot decode within their limits.
+
+        What they made of it is kept for the commit that adds it.
+        """
         self.check_size(data)
-        self._pixels(data)
+        pre = self._collection.spec.preprocessing
+        self._checked.put(hashlib.sha256(data).digest(), self._decoders.pixels(data, pre, None))
 
     # Codes
 
@@ -189,12 +246,21 @@ class ServedPictures:
             reason = (error.strerror or str(error)).lower()
             raise NotFoundError(f"image {image.id}: its file cannot be read ({reason})") from None
 
-    def pixels_of(self, what: ImageRecord | str, size: tuple[int, int] | None = None) -> Pixels:
-        """An image, or an upload by its id, as the network takes it, or of another size."""
+    def pixels_of(
+        self,
+        what: ImageRecord | str,
+        crop: Crop | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Pixels:
+        """An image, or an upload by its id, or a part of it, as the network takes it.
+
+        Args:
+            size: another one than the network's.
+        """
         data = self.upload(what) if isinstance(what, str) else self.read(what)
         pre = self._collection.spec.preprocessing
         wanted = pre if size is None else replace(pre, size=size)
-        return self._decoders.pixels(data, wanted, None)[1]
+        return self._decoders.pixels(data, wanted, crop)[1]
 
     def thumbnail(self, image: ImageRecord, side: int) -> tuple[bytes, str]:
         """A JPEG of an image at most `side` pixels wide and high, and its entity tag.

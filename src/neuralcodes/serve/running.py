@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,7 +17,7 @@ from neuralcodes.collection.collection import Collection
 from neuralcodes.common.errors import UserError
 from neuralcodes.serve.app import create_app
 from neuralcodes.serve.connections import protocol
-from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import Services
 from neuralcodes.serve.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -29,9 +29,11 @@ HEADERS_BYTES = 65_536
 class _Server(uvicorn.Server):
     """Tells the service when a signal comes, and who waits when it listens."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, begun: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, services: Services, begun: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._service = service
+        self._services = services
         self._begun = begun
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -51,26 +53,33 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # not here: what a signal interrupts may hold the very locks that this takes
-        threading.Thread(target=self._service.drain, daemon=True).start()
+        threading.Thread(target=self._services.drain, daemon=True).start()
         super().handle_exit(sig, frame)
 
 
-def run(collection: Collection, settings: Settings, begun: Callable[[str], None]) -> None:
+def run(
+    collection: Collection,
+    settings: Settings,
+    begun: Callable[[str], None],
+    others: Sequence[Collection] = (),
+) -> None:
     """Serve a collection until SIGINT or SIGTERM.
 
     Args:
         collection: open.
         settings: where, and with which limits.
         begun: is called with the address once it answers there.
+        others: open; served with it, see `services`.
 
     Raises:
-        UserError: the address is taken or not ours, or settings that would be unsafe.
+        UserError: the address is taken or not ours, one collection twice, or settings that would
+            be unsafe.
     """
     settings.check()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listening = listen(settings)
     try:
-        app = create_app(collection, settings)
+        app = create_app(collection, settings, others)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -86,15 +95,15 @@ def run(collection: Collection, settings: Settings, begun: Callable[[str], None]
             h11_max_incomplete_event_size=HEADERS_BYTES,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
-        server = _Server(config, _service(app), lambda: begun(address(settings, listening)))
+        server = _Server(config, _services(app), lambda: begun(address(settings, listening)))
         server.run(sockets=[listening])
     finally:
         listening.close()
 
 
-def _service(app: FastAPI) -> Service:
-    service: Service = app.state.service
-    return service
+def _services(app: FastAPI) -> Services:
+    services: Services = app.state.services
+    return services
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import html
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -64,11 +65,53 @@ required autofocus autocomplete="current-password"></label>
 </div></main></html>"""
 
 
+ERROR_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<title>{title} · neuralcodes</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/page/page.css"></head>
+<body><main id="main"><div class="empty" role="alert"><h1>{title}</h1><p>{message}</p>
+<p class="row"><a class="button main" href="/">To the search</a></p></div></main></body></html>"""
+TITLES = {
+    400: "That did not work", 403: "Not from here", 404: "Not there", 408: "Too slow",
+    413: "Too large", 429: "Busy", 500: "Our mistake", 503: "Not possible now",
+}  # fmt: skip
+_COLLECTION = re.compile("^/c/[^/]+")  # of another collection's address
+
+
 def problem(
     status: int, error: str, message: str, headers: dict[str, str] | None = None
 ) -> Response:
     """An error as every route answers it; see `models.Problem`."""
     return JSONResponse({"error": error, "message": message}, status, headers)
+
+
+def path_within(scope: Scope) -> str:
+    """A request's path within the collection that it goes to; see `services`."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def wants_page(scope: Scope) -> bool:
+    """Whether a person looks at the answer, and not a program."""
+    headers = Headers(scope=scope)
+    path = _COLLECTION.sub("", scope["path"])
+    looks = "text/html" in headers.get("accept", "") or "hx-request" in headers
+    return looks and not path.startswith("/api/")
+
+
+def refusal(
+    scope: Scope, status: int, error: str, message: str, headers: dict[str, str] | None = None
+) -> Response:
+    """An error before or beyond any route: a plain page for people, JSON for programs.
+
+    The page needs nothing that may be what is broken: no template, no collection.
+    """
+    if not wants_page(scope):
+        return problem(status, error, message, headers)
+    title = TITLES.get(status, "That did not work")
+    told = f"{message[:1].upper()}{message[1:]}."
+    page = ERROR_PAGE.format(title=html.escape(title), message=html.escape(told))
+    return HTMLResponse(page, status, headers)
 
 
 class SecurityHeaders:
@@ -112,7 +155,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        answer = self._host(headers) or self._origin(scope["method"], headers)
+        answer = self._host(scope, headers) or self._origin(scope, headers)
         if answer is None and self._settings.token and scope["path"] not in OPEN:
             if scope["path"] == LOGIN:
                 answer = await self._login(scope, receive)
@@ -124,20 +167,20 @@ class Guard:
         else:
             await self._app(scope, receive, send)
 
-    def _host(self, headers: Headers) -> Response | None:
+    def _host(self, scope: Scope, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1:
             self._told("host")
-            return problem(400, "bad_request", "exactly one Host header is needed")
+            return refusal(scope, 400, "bad_request", "exactly one Host header is needed")
         if self._settings.token or _name(hosts[0]) in LOOPBACK_NAMES:
             return None  # who has a page of another name has no token, and no cookie for that name
         if _name(hosts[0]) == self._settings.host.lower():  # another address of the loopback net
             return None
         self._told("host")
-        return problem(403, "forbidden", "this service answers to localhost only")
+        return refusal(scope, 403, "forbidden", "this service answers to localhost only")
 
-    def _origin(self, method: str, headers: Headers) -> Response | None:
-        if method in SAFE:
+    def _origin(self, scope: Scope, headers: Headers) -> Response | None:
+        if scope["method"] in SAFE:
             return None
         site = headers.get("sec-fetch-site", "same-origin")
         origin = headers.get("origin")
@@ -145,7 +188,7 @@ class Guard:
         if site in ("same-origin", "none") and same:
             return None
         self._told("origin")
-        return problem(403, "forbidden", "another site's page may not change anything here")
+        return refusal(scope, 403, "forbidden", "another site's page may not change anything here")
 
     def _known(self, headers: Headers) -> bool:
         kind, _, given = headers.get("authorization", "").partition(" ")

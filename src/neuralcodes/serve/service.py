@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from neuralcodes.collection.collection import Collection
-from neuralcodes.collection.lookup import facets, image_page
+from neuralcodes.collection.filters import parse_filter
+from neuralcodes.collection.lookup import content_of, facets, image_page
+from neuralcodes.collection.metadata import own_columns
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.common.errors import UserError
 from neuralcodes.serve import models
 from neuralcodes.serve.adding import Adder
 from neuralcodes.serve.batching import Batcher
-from neuralcodes.serve.decoding import Decoders
 from neuralcodes.serve.duplicates import DuplicateFinder
-from neuralcodes.serve.errors import NotFoundError, RefusedError
+from neuralcodes.serve.errors import NotFoundError
 from neuralcodes.serve.explaining import Reasons
-from neuralcodes.serve.finding import Finder, explained_filter, image_model
+from neuralcodes.serve.finding import Finder, explained_filter, image_model, upload_url
 from neuralcodes.serve.jobs import Job, Jobs
-from neuralcodes.serve.metrics import Metrics
 from neuralcodes.serve.pictures import ServedPictures
 from neuralcodes.serve.settings import Settings
+from neuralcodes.serve.shared import Shared
 
 LOOKER = 10**6  # numbers of jobs that only look begin here
 PATIENCE = 20.0  # seconds that the writer may go on at the end
@@ -32,39 +33,52 @@ class Service:
 
     All raise `RefusedError` (see `errors`) where the answer is a refusal.
 
+    Args:
+        shared: what it has in common with other collections that are served together.
+
     Attributes:
         collection: what is served.
         settings: limits.
+        name: among those that are served together.
+        root: what its addresses begin with; empty for the first.
         metrics: counts.
         duplicates: groups of duplicates and decisions about them.
     """
 
-    def __init__(self, collection: Collection, settings: Settings) -> None:
+    def __init__(
+        self, collection: Collection, settings: Settings, shared: Shared, name: str, root: str
+    ) -> None:
         self.collection = collection
         self.settings = settings
-        self.metrics = Metrics()
-        self._decoders = Decoders(settings, self.metrics.decode)
+        self.name = name
+        self.root = root
+        self.metrics = shared.metrics
         self._batcher = Batcher(collection.encode, settings, self.metrics.batch)
         self._writer = Jobs(settings.jobs, self.metrics.job, "writer")
         self._looker = Jobs(settings.jobs, self.metrics.job, "looker", first=LOOKER)
         self._writing = threading.Lock()
         self._adder = Adder(collection, self._writer, self._writing)
-        self._pictures = ServedPictures(collection, self._decoders, self._batcher, settings)
-        self._finder = Finder(collection, self._pictures, settings)
-        self.duplicates = DuplicateFinder(collection, self._looker, self._adder)
-        self._reasons = Reasons(collection, self._pictures, self._batcher)
+        self._pictures = ServedPictures(collection, shared, self._batcher, settings)
+        self._finder = Finder(collection, self._pictures, settings, root)
+        self.duplicates = DuplicateFinder(collection, self._looker, self._adder, root)
+        self._reasons = Reasons(
+            collection, self._pictures, self._batcher, self._finder.code_of_query
+        )
         self._network = "not opened yet"
         self._draining = False
-        self.metrics.watch("images", "Images with a code", lambda: len(collection))
-        self.metrics.watch(
-            "waiting_pictures", "Pictures that wait for the network", lambda: self._batcher.waiting
-        )
+        self.metrics.images.labels(name).set_function(lambda: len(collection))
+        self.metrics.waiting.labels(name).set_function(lambda: self._batcher.waiting)
+
+    @property
+    def code(self) -> str:
+        """What its codes are, for people: without the folders of the network's file."""
+        network, at, rest = self.collection.spec.name.rpartition("@")
+        return f"{network.rpartition('/')[2]}{at}{rest}" if at else rest
 
     # Beginning and end
 
     def start(self) -> None:
-        """Start the decoders, and open the network in the background."""
-        self._decoders.start()
+        """Open the network in the background."""
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def _warm_up(self) -> None:
@@ -77,13 +91,12 @@ class Service:
             jobs.stop_long()
 
     def close(self) -> None:
-        """Finish what was begun, and let go of everything."""
+        """Finish what was begun; the decoders are still there for it."""
         self.drain()
         self._writer.close(PATIENCE)
         self._adder.close()
         self._looker.close(PATIENCE)
         self._batcher.close(PATIENCE / 4)
-        self._decoders.close()
 
     def ready(self) -> models.Ready:
         """Whether every part can do its work."""
@@ -106,55 +119,84 @@ class Service:
     def upload(self, data: bytes) -> models.Upload:
         """Look at a picture and keep it for a while, so that it can be searched by its id."""
         name, facts = self._pictures.keep_upload(data)
-        same = self.collection.store.query(
-            "SELECT images.id FROM images JOIN codes ON codes.id = images.code WHERE hash = ? "
-            "ORDER BY images.id LIMIT 100",
-            (bytes.fromhex(name),),
-        )
         return models.Upload(
             id=name,
             width=facts.width,
             height=facts.height,
             kind=facts.kind,
-            images=[number for (number,) in same],
-            thumbnail=f"/api/v1/uploads/{name}/thumbnail",
+            images=self.images_of(bytes.fromhex(name)),
+            thumbnail=upload_url(name, self.root),
         )
 
+    def carry(self, image: int, there: Service) -> int | str:
+        """An image of this collection for a search in another one.
+
+        Gives the id of an image with the same content there, else the name of an upload of it.
+
+        Raises:
+            NotFoundError: no such image, or its file cannot be read.
+        """
+        record = self._finder.image(image)
+        digest = content_of(self.collection.store, image)
+        known = there.images_of(digest) if digest is not None else []
+        if known:
+            return image if image in known else known[0]
+        return there.upload(self._pictures.read(record)).id
+
+    def images_of(self, digest: bytes) -> list[int]:
+        """Images with this content (SHA-256), at most 100."""
+        rows = self.collection.store.query(
+            "SELECT images.id FROM images JOIN codes ON codes.id = images.code WHERE hash = ? "
+            "ORDER BY images.id LIMIT 100",
+            (digest,),
+        )
+        return [number for (number,) in rows]
+
+    def check_filter(self, text: str | None) -> None:
+        """Refuse what is no filter here."""
+        if text:
+            with explained_filter(text):
+                parse_filter(text, own_columns(self.collection.store))
+
     def explain(
-        self, image: int, by: int | None = None, upload: str | None = None
+        self,
+        image: int,
+        by: Sequence[int] = (),
+        upload: Sequence[str] = (),
+        crop: models.Crop | None = None,
     ) -> models.Explanation:
-        """Why an image matches another one, or an upload."""
-        return self._reasons.explain(self._asked(by, upload), self._finder.image(image))
+        """Why an image matches others, uploads, or a part of one."""
+        return self._reasons.explain(self._asked(by, upload), self._finder.image(image), crop)
 
     def heat_picture(
         self,
         image: int,
-        by: int | None = None,
-        upload: str | None = None,
+        by: Sequence[int] = (),
+        upload: Sequence[str] = (),
+        crop: models.Crop | None = None,
         side: Literal["query", "image"] = "image",
+        which: int = 0,
     ) -> bytes:
-        """The same as a picture, JPEG: warm where it carries the similarity."""
-        return self._reasons.picture(self._asked(by, upload), self._finder.image(image), side)
+        """The image, or one of those it was searched by, warm where it carries the similarity."""
+        asked = self._asked(by, upload)
+        return self._reasons.picture(asked, self._finder.image(image), crop, side, which)
 
-    def _asked(self, by: int | None, upload: str | None) -> ImageRecord | str:
-        if by is not None and upload is None:
-            return self._finder.image(by)
-        if upload is not None and by is None:
-            return upload
-        raise RefusedError("give either by (an image's id) or upload")
+    def _asked(self, by: Sequence[int], upload: Sequence[str]) -> list[ImageRecord | str]:
+        return [*(self._finder.image(number) for number in dict.fromkeys(by)),
+                *dict.fromkeys(upload)]  # fmt: skip
 
     # Looking
 
     def image(self, number: int) -> models.Image:
         """An image by its id."""
-        return image_model(self._finder.image(number))
+        return image_model(self._finder.image(number), self.root)
 
     def images(self, after: int = 0, k: int = 100, filter: str | None = None) -> models.ImagePage:
         """Images in order of ids."""
         with explained_filter(filter):
             found = image_page(self.collection.store, after, k + 1, filter)
         return models.ImagePage(
-            images=[image_model(one) for one in found[:k]],
+            images=[image_model(one, self.root) for one in found[:k]],
             next=found[k - 1].id if len(found) > k else None,
         )
 

@@ -14,16 +14,24 @@ from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from neuralcodes.serve.page import collecting, looking, mapping, quality, searching, sorting
+from neuralcodes.serve.page import (
+    collecting,
+    looking,
+    mapping,
+    quality,
+    searching,
+    sorting,
+    switching,
+)
 from neuralcodes.serve.page.rendering import FILES, problem_page, static_file
-from neuralcodes.serve.service import Service
+from neuralcodes.serve.security import path_within
 
 YEAR = 31_536_000
 
 
-def add_page(app: FastAPI, service: Service) -> None:
+def add_page(app: FastAPI) -> None:
     """Add the page's routes to the application."""
-    for part in (searching, looking, sorting, mapping, quality, collecting):
+    for part in (searching, looking, sorting, mapping, quality, collecting, switching):
         app.include_router(part.router)
 
     @app.get("/page/{name}", include_in_schema=False)
@@ -43,7 +51,7 @@ def add_page(app: FastAPI, service: Service) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         """For people who mistype an address."""
         html = "text/html" in request.headers.get("accept", "")
-        if not html or request.url.path.startswith("/api/"):
+        if not html or path_within(request.scope).startswith("/api/"):
             return await run_in_threadpool(as_json, request, error)
         message = "there is no page here" if error.status_code == 404 else str(error.detail)
         return await run_in_threadpool(problem_page, request, error.status_code, message)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
-from fastapi.responses import RedirectResponse
 
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError, TooLargeError
 from neuralcodes.serve.page.facts import facts_of
-from neuralcodes.serve.page.rendering import PageRoute, render, service_of
+from neuralcodes.serve.page.rendering import PageRoute, go, render, service_of
 
 BAD = 100  # files a page
 
@@ -47,14 +46,14 @@ def add(request: Request, file: Annotated[list[UploadFile], File()]) -> Response
     made = service.add([(str(name), data) for name, data in files]).images
     new = ",".join(str(one.id) for one in made if one.new)
     known = sum(not one.new for one in made)
-    return RedirectResponse(f"/collection?added={new}&known={known}", 303)
+    return go(request, f"/collection?added={new}&known={known}")
 
 
 @router.post("/collection/remove")
 def remove(request: Request, image: Annotated[list[models.Id], Form(max_length=1000)]) -> Response:
     """Take out what was just added."""
     service_of(request).remove(image)
-    return RedirectResponse("/collection", 303)
+    return go(request, "/collection")
 
 
 @router.get("/jobs")
@@ -76,7 +75,7 @@ def start(
         job = service.compact()
     else:
         job = service.duplicates.find(recalibrate=kind == "recalibrate")
-    return RedirectResponse(f"/jobs/{job.number}", 303)
+    return go(request, f"/jobs/{job.number}")
 
 
 @router.get("/jobs/{number}")
@@ -90,4 +89,4 @@ def job(request: Request, number: int) -> Response:
 def stop(request: Request, number: int) -> Response:
     """Stop it; what it has done is kept."""
     service_of(request).stop(number)
-    return RedirectResponse(f"/jobs/{number}", 303)
+    return go(request, f"/jobs/{number}")

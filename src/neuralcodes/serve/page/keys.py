@@ -17,6 +17,7 @@ class Key:
             has the focus, else the first), "move LEFT|RIGHT|UP|DOWN|FIRST|LAST", "tick",
             "map WHAT".
         where: pages that have it; empty for all.
+        several: only where several collections are served.
     """
 
     keys: tuple[str, ...]
@@ -24,6 +25,7 @@ class Key:
     what: str
     do: str
     where: frozenset[str] = frozenset()
+    several: bool = False
 
 
 def _on(*pages: str) -> frozenset[str]:
@@ -33,6 +35,7 @@ def _on(*pages: str) -> frozenset[str]:
 GRID = _on("search")
 KEYS = (
     Key(("?",), "?", "this list of keys", "click #show-keys"),
+    Key(("v",), "V", "the same by the next code", "click #next-code", several=True),
     Key(("o",), "O", "choose a picture to search by (or drop or paste one)", "click #choose",
         GRID),
     Key(("/",), "/", "write a filter", "focus #filter", GRID),
@@ -68,6 +71,8 @@ KEYS = (
 )  # fmt: skip
 
 
-def keys_of(page: str) -> list[Key]:
+def keys_of(page: str, several: bool = False) -> list[Key]:
     """Those that a page has."""
-    return [key for key in KEYS if not key.where or page in key.where]
+    return [
+        key for key in KEYS if (not key.where or page in key.where) and (several or not key.several)
+    ]

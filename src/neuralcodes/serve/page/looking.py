@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError
+from neuralcodes.serve.explaining import MOST
 from neuralcodes.serve.finding import asked_upload
 from neuralcodes.serve.page.rendering import PageRoute, render, service_of
 from neuralcodes.serve.page.searching import back_of
@@ -53,33 +55,38 @@ def crop(request: Request) -> Response:
 def why(
     request: Request,
     image: Id,
-    by: Annotated[int | None, Query(ge=1, le=2**53 - 1)] = None,
-    upload: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    by: Annotated[list[models.Id] | None, Query()] = None,
     rank: int = 0,
     now: bool = False,
 ) -> Response:
-    """Heat maps of a result and of what was searched by.
+    """Heat maps of a result and of all that was searched by.
 
     They take seconds; so the page comes without them, and asks for itself with them (`now`).
     """
     service = service_of(request)
-    if (by is None) == (upload is None):
-        raise RefusedError("give either by (an image's id) or upload")
+    # in the address of a search images are `id`, which here could be the result
+    given = replace(Wanted.read(request.query_params), id=tuple(dict.fromkeys(by or ())))
+    which: list[int | str] = [*given.id, *given.upload]
+    if not which:
+        raise RefusedError("give by (an image's id) or upload")
+    if len(which) > MOST:
+        raise RefusedError(f"at most {MOST} pictures can be explained together")
     found = service.image(image)
-    explained = service.explain(image, by, upload) if now else None
-    asked = _asked(service, by or upload or "")
+    explained = None
+    if now:
+        explained = service.explain(image, given.id, given.upload, given.search().crop)
     return render(
         request, "why", "why", f"Why {found.name}?",
-        image=found, asked=asked, explained=explained, back=back_of(request),
-        parameter=f"by={by}" if by else f"upload={upload}",
-        rank=rank, told=_told(explained) if explained else "",
+        image=found, asked=[_asked(service, one) for one in which], explained=explained,
+        back=back_of(request), given=given, rank=rank,
+        told=_told(explained) if explained else "",
     )  # fmt: skip
 
 
 def _asked(service: Service, which: int | str) -> models.Asked:
     """An image by its id, or an upload by its name."""
     if isinstance(which, str):
-        return asked_upload(which)
+        return asked_upload(which, service.root)
     found = service.image(which)
     return models.Asked(
         kind="image", name=found.name, id=found.id, thumbnail=found.thumbnail, label=found.label
@@ -88,14 +95,19 @@ def _asked(service: Service, which: int | str) -> models.Asked:
 
 def _told(explained: models.Explanation) -> str:
     """The maps in words, for those who do not see them."""
+    asked = [one.map for one in explained.queries]
+    names = ["query"] if len(asked) == 1 else [f"query {n}" for n in range(1, len(asked) + 1)]
+    maps = [*zip(names, asked, strict=True), ("result", explained.image)]
     parts = [
         f"in the {name} most of it comes from the {_place(values)}"
-        for name, values in (("query", explained.query), ("result", explained.image))
+        for name, values in maps
         if max(map(max, values)) > 0
     ]
     if not parts:
-        return "No part of either picture carries it by itself."
-    return f"{' and '.join(parts)}.".capitalize()
+        return "No part of any picture carries it by itself."
+    *most, last = parts
+    told = f"{', '.join(most)} and {last}" if most else last
+    return f"{told}.".capitalize()
 
 
 def _place(values: list[list[float]]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -22,7 +23,9 @@ from neuralcodes.serve.errors import NotFoundError, RefusedError
 from neuralcodes.serve.jobs import ENDED
 from neuralcodes.serve.page.keys import keys_of
 from neuralcodes.serve.page.wanted import Wanted
+from neuralcodes.serve.security import TITLES
 from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import Services
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -103,9 +106,20 @@ def shown_bytes(count: int) -> str:
 
 
 def service_of(request: Request) -> Service:
-    """The service behind a request."""
-    service: Service = request.app.state.service
+    """The service behind a request; `services.Choose` put it there."""
+    service: Service = request.scope["service"]
     return service
+
+
+def services_of(request: Request) -> Services:
+    """All that are served together."""
+    services: Services = request.app.state.services
+    return services
+
+
+def go(request: Request, path: str) -> Response:
+    """On to another page of the same collection, after a form."""
+    return RedirectResponse(f"{service_of(request).root}{path}", 303)
 
 
 def render(
@@ -121,15 +135,32 @@ def render(
     """
     service = service_of(request)
     running = [job for job in service.jobs() if job.state not in ENDED]
+    served = list(services_of(request).all.values())
+    several = len(served) > 1
     html = environment().get_template(f"{template}.html.j2").render(
         page=page,
         title=title,
-        keys=keys_of(page),
+        keys=keys_of(page, several),
+        root=service.root,
         collection=service.collection.path.name,
+        served=[(one, one is service) for one in served] if several else [],
+        next_served=served[(served.index(service) + 1) % len(served)].name,
+        switch_url=lambda other: _switch_url(service, other, page, {"wanted": Wanted(), **content}),
         running=running,
         **{"wanted": Wanted(), **content},
     )  # fmt: skip
     return HTMLResponse(html, status)
+
+
+def _switch_url(here: Service, there: Service, page: str, content: Mapping[str, Any]) -> str:
+    """The same section of another collection, or the same search in it."""
+    home = {name: url for name, url, _ in SECTIONS} | {"group": "/duplicates", "job": "/jobs"}
+    if page in home and page != "search":
+        return f"{there.root}{home[page]}"
+    wanted = content["back"] if page == "why" else content["wanted"]
+    if there is here or not wanted.pairs():
+        return f"{there.root}{wanted.url}"
+    return f"{here.root}/switch?{urlencode({'to': there.name})}&{wanted.query}"
 
 
 REMEDIES = {
@@ -143,9 +174,8 @@ REMEDIES = {
 
 def problem_page(request: Request, status: int, message: str) -> Response:
     """What went wrong and what to do next."""
-    titles = {404: "Not there", 429: "Busy", 503: "Not possible now", 500: "Our mistake"}
     return render(
-        request, "problem", "problem", titles.get(status, "That did not work"), status,
+        request, "problem", "problem", TITLES.get(status, "That did not work"), status,
         message=message, remedy=REMEDIES.get(status, ""),
     )  # fmt: skip
 

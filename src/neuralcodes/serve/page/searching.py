@@ -8,18 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from fastapi.responses import RedirectResponse
 from starlette.datastructures import QueryParams
 
-from neuralcodes.collection.filters import parse_filter
 from neuralcodes.collection.lookup import count_images, images_in_order
-from neuralcodes.collection.metadata import own_columns
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError, TooLargeError
 from neuralcodes.serve.finding import explained_filter, image_model
 from neuralcodes.serve.jobs import ENDED
 from neuralcodes.serve.page.facts import facts_of
-from neuralcodes.serve.page.rendering import PageRoute, render, service_of
+from neuralcodes.serve.page.rendering import PageRoute, go, render, service_of
 from neuralcodes.serve.page.wanted import MOST_K, Wanted, crop_of
 from neuralcodes.serve.service import Service
 
@@ -119,7 +116,7 @@ def find(
         wanted = wanted.by(upload=names.pop(0))
     for name in names:
         wanted = wanted.unlike(upload=name) if how == "unlike" else wanted.more(upload=name)
-    return RedirectResponse(wanted.url, 303)
+    return go(request, wanted.url)
 
 
 @router.get("/cropped")
@@ -131,7 +128,7 @@ def cropped(
     if not wanted.one:
         raise RefusedError("a region goes with one picture, not with several")
     crop = crop_of(left / 100, top / 100, width / 100, height / 100)
-    return RedirectResponse(wanted.but(crop=crop).url, 303)
+    return go(request, wanted.but(crop=crop).url)
 
 
 def _results(request: Request, service: Service, wanted: Wanted, wrong: str) -> Response:
@@ -173,7 +170,7 @@ def _browse(request: Request, service: Service, wanted: Wanted, wrong: str) -> R
             service.collection.store, wanted.order, (wanted.page - 1) * wanted.k, wanted.k,
             wanted.condition,
         )  # fmt: skip
-    images = [image_model(one) for one in found]
+    images = [image_model(one, service.root) for one in found]
     empty = None
     if not images:
         working = any(j.kind == "sync" and j.state not in ENDED for j in service.jobs())
@@ -193,9 +190,7 @@ def _browse(request: Request, service: Service, wanted: Wanted, wrong: str) -> R
 def _wrong_filter(service: Service, text: str) -> str:
     """What is wrong with a condition, by itself; empty if nothing is."""
     try:
-        if text:
-            with explained_filter(text):
-                parse_filter(text, own_columns(service.collection.store))
+        service.check_filter(text)
     except RefusedError as error:
         return error.message
     return ""

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Path, Query, Request, Response
-from fastapi.responses import RedirectResponse
 
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import NotFoundError, RefusedError
-from neuralcodes.serve.page.rendering import PageRoute, render, service_of, shown_bytes
+from neuralcodes.serve.page.rendering import PageRoute, go, render, service_of, shown_bytes
 
 GROUPS = 24  # a page
 DECISIONS = 50
@@ -89,7 +88,7 @@ def choose(
     except RefusedError as error:
         return _group(request, key, wrong=error.message, status=error.status, ticked=ticked)
     onward = duplicates.place(key).undecided
-    return RedirectResponse(f"/duplicates{f'/{onward}' if onward else ''}?done={key}", 303)
+    return go(request, f"/duplicates{f'/{onward}' if onward else ''}?done={key}")
 
 
 @router.post("/{key}/undo")
@@ -100,8 +99,8 @@ def undo(request: Request, key: Key) -> Response:
     try:
         duplicates.place(key)
     except NotFoundError:
-        return RedirectResponse("/duplicates/decided", 303)
-    return RedirectResponse(f"/duplicates/{key}", 303)
+        return go(request, "/duplicates/decided")
+    return go(request, f"/duplicates/{key}")
 
 
 def _group(

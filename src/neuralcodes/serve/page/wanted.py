@@ -102,6 +102,13 @@ class Wanted:
             parts.append(f"({self.filter})" if parts else self.filter)
         return " and ".join(parts) or None
 
+    @property
+    def explained(self) -> str:
+        """What is searched by, as part of an address that explains a result."""
+        crop = [pair for pair in self.pairs() if pair[0] == "crop"]
+        pairs = [("by", str(one)) for one in self.id] + [("upload", one) for one in self.upload]
+        return urlencode(pairs + crop, safe=",")
+
     def search(self, k: int | None = None, page: int | None = None) -> models.Search:
         """As the service takes it."""
         left, top, width, height = self.crop or (0.0, 0.0, 1.0, 1.0)

@@ -20,7 +20,8 @@
   let colours = [];
   let drawing = false;
 
-  const picture = (id) => `/api/v1/images/${id}/thumbnail`;
+  const root = box.dataset.root; // what addresses of this collection begin with
+  const picture = (id) => `${root}/api/v1/images/${id}/thumbnail`;
 
   function style() {
     const known = getComputedStyle(document.documentElement);
@@ -129,7 +130,7 @@
       const item = document.createElement("li");
       const link = document.createElement("a");
       const image = document.createElement("img");
-      link.href = `/?id=${points.id[n]}`;
+      link.href = `${root}/?id=${points.id[n]}`;
       image.src = picture(points.id[n]);
       image.alt = `Search by picture ${points.id[n]}`;
       link.append(image);
@@ -200,7 +201,7 @@
     fingers.delete(event.pointerId);
     if (travelled > 6 || event.button !== 0 || !points) return;
     const n = nearest(event, 14);
-    if (n !== null) location.href = `/?id=${points.id[n]}`;
+    if (n !== null) location.href = `${root}/?id=${points.id[n]}`;
   });
   canvas.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId));
   canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
