@@ -18,8 +18,10 @@ from neuralcodes.index.backend import (
     load_index,
 )
 
+SERVER = pytest.param("milvus-server", marks=pytest.mark.lengthy)
 N, D, Q = 2000, 32, 40
-BACKENDS = backend_names()
+# Milvus needs a place: a file of Milvus Lite, and a server where one can be started
+BACKENDS = [name for name in backend_names() if name != "milvus"] + ["milvus-lite", SERVER]
 _FOLDER = tempfile.TemporaryDirectory(prefix="indexes-")
 _SAVED = Path(_FOLDER.name)
 _KEPT: list[object] = []
@@ -52,7 +54,7 @@ def queries() -> np.ndarray:
 
 def build(name: str, stored: Stored, effort: int = 200) -> IndexBackend:
     """An index of `stored`; built once and opened from its files afterwards, which is faster."""
-    path = _SAVED / f"{name}-{id(stored)}"
+    path = _SAVED / f"{name.replace('/', '_')}-{id(stored)}"
     if not path.is_dir():
         kind = get_backend(name)
         parameters = kind.suggest(len(stored.ids), stored.codes.shape[1])
@@ -68,6 +70,11 @@ def build(name: str, stored: Stored, effort: int = 200) -> IndexBackend:
 
 @pytest.fixture(params=BACKENDS)
 def name(request: pytest.FixtureRequest) -> str:
+    if request.param == "milvus-lite":
+        pytest.importorskip("milvus_lite", reason="needs neuralcodes[cluster]")
+        return f"milvus:{_SAVED / 'milvus-lite.db'}"
+    if request.param == "milvus-server":
+        return f"milvus:{request.getfixturevalue('milvus_server').uri}"
     return str(request.param)
 
 

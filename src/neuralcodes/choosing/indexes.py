@@ -106,6 +106,7 @@ def measure_index(
         found = measure(index, wanted, truth, TARGET)
     else:
         found = tune(index, wanted, truth, TARGET, seed)
+    index.drop()
     return Indexed(
         code=code,
         backend=backend,

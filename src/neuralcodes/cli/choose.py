@@ -46,7 +46,11 @@ def choose(
         typer.Option(help="Chains joined by commas; one without its number stands for all sizes."),
     ] = "none,half,pca,whiten,disc,pca/int8,pca128/pq",
     indexes: Annotated[
-        str, typer.Option(help="Measured on the few best codes; none for no index.")
+        str,
+        typer.Option(
+            help="Measured on the few best codes, also milvus:FILE.db or milvus:http://HOST:19530; "
+            "none for no index."
+        ),
     ] = "exact,flat,hnsw,ivfpq",
     budget: Annotated[
         str | None, typer.Option(help="What a stored code may take, for instance 64B.")

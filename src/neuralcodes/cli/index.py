@@ -39,7 +39,13 @@ def index(
         typer.Option(help="Share of the true nearest that searches shall find [0.95 at first]."),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Index to use [chosen by count and memory]: exact, hnsw, ….")
+        str | None,
+        typer.Option(
+            "--index",
+            "--backend",
+            help="Index to use [chosen by count and memory]: exact, hnsw, …; milvus:FILE.db or "
+            "milvus:http://HOST:19530 for one that Milvus keeps.",
+        ),
     ] = None,
     memory: Annotated[str | None, typer.Option(help="What the index may take, e.g. 2G.")] = None,
     metadata: Annotated[

@@ -7,9 +7,9 @@ not hold are searched exactly beside it (see `searching`).
 from __future__ import annotations
 
 import hashlib
-import shutil
+import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from neuralcodes.collection.store import INDEXES, Connection
 from neuralcodes.collection.writer import Writer
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
-from neuralcodes.index.backend import IndexBackend, get_backend, load_index
+from neuralcodes.index.backend import IndexBackend, discard_index, get_backend, load_index
 from neuralcodes.index.choose import Choice, choose_index
 from neuralcodes.index.recall import Recall, tune
 from neuralcodes.index.scan import ScanIndex
@@ -66,7 +66,8 @@ def write_wishes(writer: Writer, wishes: Wishes) -> None:
     if not 0 < wishes.recall <= 1:
         raise UserError(f"--recall {wishes.recall}: give a share above 0 and at most 1, as 0.95")
     if wishes.backend is not None:
-        get_backend(wishes.backend)
+        # a relative place would be another one in another working folder
+        wishes = replace(wishes, backend=get_backend(wishes.backend).name)
     with writer.transaction():
         writer.set("index_wishes", vars(wishes).copy())
 
@@ -100,7 +101,11 @@ def update_index(writer: Writer, force: bool = False) -> None:
     tail = int((snapshot.ids > state["watermark"]).sum()) if state else 0
     if force or state is None or _unfit(state, choice, snapshot, wishes):
         _build(writer, snapshot, choice, wishes, state)
-    elif tail > max(TAIL_LEAST, TAIL * state["count"]) or _due(state, count):
+    elif (
+        tail > max(TAIL_LEAST, TAIL * state["count"])
+        or _due(state, count)
+        or (get_backend(state["backend"]).elsewhere and not _there(writer, state, snapshot))
+    ):
         try:
             index = open_index(writer.path, state, snapshot)
         except UserError:
@@ -123,6 +128,15 @@ def _unfit(state: dict[str, Any], choice: Choice, snapshot: Snapshot, wishes: Wi
     return other or bool(alive < (1 - DEAD) * state["count"])
 
 
+def _there(writer: Writer, state: dict[str, Any], snapshot: Snapshot) -> bool:
+    """Whether what a server keeps is still what was saved."""
+    try:
+        open_index(writer.path, state, snapshot)
+    except UserError:
+        return False
+    return True
+
+
 def _due(state: dict[str, Any], count: int) -> bool:
     return bool(count > RECHECK * state["recall"]["count"])
 
@@ -132,7 +146,7 @@ def _forget(writer: Writer, state: dict[str, Any] | None, choice: Choice) -> Non
         writer.set("index", None)
         writer.set("index_choice", {"backend": "exact", "reason": choice.reason})
     if state:
-        shutil.rmtree(writer.path / INDEXES / state["folder"], ignore_errors=True)
+        discard_index(writer.path / INDEXES / state["folder"])
 
 
 def _build(
@@ -144,6 +158,7 @@ def _build(
 ) -> None:
     kind = get_backend(choice.backend)
     index = kind(snapshot.dims, choice.parameters, snapshot.vectors)
+    index.begin(f"{_identity(writer)}_{_next_folder(old)}")
     generator = np.random.default_rng(0)
     alive = snapshot.alive
     most = 100_000  # codes that FAISS trains on, at the very most
@@ -220,8 +235,7 @@ def _keep(
     built_with: int,
 ) -> None:
     """Save the index, then name it in the database, then remove the old one."""
-    number = int(old["folder"]) + 1 if old else 1
-    folder = writer.path / INDEXES / f"{number:06}"
+    folder = writer.path / INDEXES / _next_folder(old)
     index.save(folder)
     with writer.transaction():
         writer.set(
@@ -241,7 +255,21 @@ def _keep(
         )
         writer.set("index_choice", {"backend": index.name, "reason": reason})
     if old:
-        shutil.rmtree(writer.path / INDEXES / old["folder"], ignore_errors=True)
+        discard_index(writer.path / INDEXES / old["folder"])
+
+
+def _next_folder(old: dict[str, Any] | None) -> str:
+    return f"{int(old['folder']) + 1 if old else 1:06}"
+
+
+def _identity(writer: Writer) -> str:
+    """Tells this collection from all others where several keep indexes in one place."""
+    known = writer.setting("identity")
+    if known is None:
+        known = secrets.token_hex(6)
+        with writer.transaction():
+            writer.set("identity", known)
+    return str(known)
 
 
 def folder_sum(folder: Path) -> str:

@@ -101,7 +101,11 @@ class Searcher:
             return self._scan(view, whole, queries, k, usable, everything)
         if count <= self._few():
             return self._scan(view, None, queries, k, usable, False)
-        found = view.index.search(queries, k, allowed=usable)
+        try:
+            found = view.index.search(queries, k, allowed=usable)
+        except UserError as error:  # of one that a server keeps
+            self.warning = f"searching without the index: {error}"
+            return self._scan(view, exact_index(view.snapshot), queries, k, usable, False)
         if (found.rows[:, min(k, len(view.index)) - 1] < 0).any():
             return self._scan(view, exact_index(view.snapshot), queries, k, usable, False)
         if not len(view.rest):

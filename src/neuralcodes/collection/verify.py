@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neuralcodes.collection.coding import BATCH, Coder
-from neuralcodes.collection.indexing import folder_sum, update_index
+from neuralcodes.collection.indexing import folder_sum, open_index, update_index
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.rowformat import RowFormat
 from neuralcodes.collection.schema import explain_database_errors
@@ -24,6 +24,7 @@ from neuralcodes.collection.snapshot import read_segments
 from neuralcodes.collection.store import INDEXES, Connection, Store
 from neuralcodes.collection.writer import Writer, orphans
 from neuralcodes.common.errors import UserError
+from neuralcodes.index.backend import get_backend
 
 UNREAD = "?"  # a stamp that no file has
 
@@ -196,6 +197,10 @@ def _check_index(store: Store, report: VerifyReport) -> None:
     try:
         if folder_sum(folder) != state["checksum"]:
             report.problems.append(f"{folder}: the index is damaged; it can be built anew")
+        elif get_backend(state["backend"]).elsewhere:
+            open_index(store.path, state, store.snapshot())
+    except UserError as error:
+        report.problems.append(str(error))
     except OSError as error:
         report.problems.append(f"{folder}: the index is lost ({error.strerror})")
 

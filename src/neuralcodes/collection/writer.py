@@ -10,7 +10,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ from neuralcodes.collection.snapshot import Snapshot, read_snapshot
 from neuralcodes.collection.store import INDEXES, LOCK, Connection, Store
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import explain_os_errors
+from neuralcodes.index.backend import discard_index
 
 MERGE = 8  # so many segments of about one size become one
 LARGE = 2**29  # bytes; larger segments are not merged any more
@@ -188,7 +188,7 @@ class Writer(Connection):
         """Remove what a killed writer left: files that nothing refers to."""
         for path in orphans(self):
             with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                discard_index(path) if path.is_dir() else path.unlink()
 
 
 def orphans(connection: Connection) -> list[Path]:

@@ -11,8 +11,10 @@ Every backend passes the same tests (`tests/index/test_backends.py`).
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -58,6 +60,7 @@ class IndexBackend(ABC):
         name: what it is registered as.
         exact: whether it always finds the true nearest.
         trained: whether it learns from the first codes what all later ones are kept by.
+        elsewhere: whether it keeps codes outside the folders that `save` writes.
         effort: how hard a search works. More finds more of the true nearest and takes longer;
             each backend says what it means. An exact one ignores it.
     """
@@ -65,6 +68,7 @@ class IndexBackend(ABC):
     name: ClassVar[str]
     exact: ClassVar[bool] = False
     trained: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
     parameters_kind: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, dims: int, parameters: Parameters, vectors: Vectors | None = None) -> None:
@@ -72,6 +76,17 @@ class IndexBackend(ABC):
         self.parameters = parameters
         self.vectors = vectors
         self.effort = 1
+
+    @classmethod
+    def at(cls, place: str) -> type[IndexBackend]:
+        """This backend for codes kept at `place`, where it keeps them elsewhere; see `get_backend`.
+
+        Raises:
+            UserError: it needs no place and one is given, or the other way round.
+        """
+        if place:
+            raise UserError(f"index {cls.name}:{place}: {cls.name} takes no place; leave it out")
+        return cls
 
     @classmethod
     def suggest(cls, count: int, dims: int) -> Parameters:
@@ -82,6 +97,16 @@ class IndexBackend(ABC):
     @abstractmethod
     def estimate_bytes(cls, count: int, dims: int) -> int:
         """Memory that so many codes will take with `suggest`'s parameters."""
+
+    def begin(self, owner: str) -> None:  # noqa: B027 - most need none
+        """Said before the first `train` or `add` by who means to keep the index.
+
+        A backend that keeps codes elsewhere names them by `owner`, and removes what a build of
+        that owner which did not come to its end has left there.
+
+        Args:
+            owner: letters, digits and _; no other index that is to be kept has it.
+        """
 
     def train(self, codes: Floats) -> None:  # noqa: B027 - most need none
         """Learn what the index needs to know of codes in general, before the first `add`.
@@ -139,6 +164,14 @@ class IndexBackend(ABC):
             UserError: absent or damaged.
         """
 
+    def drop(self) -> None:  # noqa: B027 - most need none
+        """Give up what it keeps outside this process; an index that was only tried out."""
+
+    @classmethod
+    def discard(cls, path: Path) -> None:
+        """Remove what `save` wrote, and what belongs to it elsewhere; see `discard_index`."""
+        shutil.rmtree(path, ignore_errors=True)
+
     @abstractmethod
     def ids(self) -> Ids:
         """Ids of the codes that can be found, int64, in any order."""
@@ -169,7 +202,7 @@ class IndexBackend(ABC):
 Kind = TypeVar("Kind", bound=type[IndexBackend])
 
 _KINDS: Registry[type[IndexBackend]] = Registry(
-    "index", "neuralcodes.index", ENTRY_POINTS, ("faiss_", "scan")
+    "index", "neuralcodes.index", ENTRY_POINTS, ("faiss_", "milvus", "scan")
 )
 
 
@@ -200,13 +233,18 @@ def backend_names() -> list[str]:
 def get_backend(name: str) -> type[IndexBackend]:
     """The backend of this name. Plug-ins are loaded only for a name that is not ours.
 
+    Args:
+        name: of one that keeps codes elsewhere, with the place: milvus:http://HOST:19530.
+
     Raises:
-        UserError: there is none (the message names those there are), or a plug-in is broken.
+        UserError: there is none (the message names those there are), it has no such place, or a
+            plug-in is broken.
     """
-    kind = _KINDS.find(name)
+    base, _, place = name.partition(":")
+    kind = _KINDS.find(base)
     if kind is None:
-        raise UserError(f"unknown index {name!r}; there are: {', '.join(backend_names())}")
-    return kind
+        raise UserError(f"unknown index {base!r}; there are: {', '.join(backend_names())}")
+    return kind.at(place)
 
 
 def load_index(path: Path, vectors: Vectors | None = None) -> IndexBackend:
@@ -216,6 +254,22 @@ def load_index(path: Path, vectors: Vectors | None = None) -> IndexBackend:
         UserError: absent, damaged, of another format, or of a backend that is not installed.
     """
     return get_backend(str(read_about(path)["backend"])).load(path, vectors)
+
+
+def discard_index(path: Path) -> None:
+    """Remove an index that any backend saved; damaged ones too.
+
+    Where it also lies on a server that cannot be reached now, the folder stays, for another time.
+    """
+    try:
+        kind = get_backend(str(read_about(path)["backend"]))
+    except (UserError, KeyError):
+        kind = None
+    if kind is None:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(UserError):
+        kind.discard(path)
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from neuralcodes.index.backend import (
     read_about,
 )
 from neuralcodes.index.ranking import Ranking
+from neuralcodes.index.refining import nearest_of, nothing
 
 ADD_ROWS = 65_536
-REFINE_BYTES = 2**26  # of candidates' codes at a time
 
 
 def load_faiss() -> Any:
@@ -91,7 +91,7 @@ class FaissIndex(IndexBackend):
         usable = self._alive if allowed is None else self._alive & id_mask(self._ids, allowed)
         wanted = min(self._depth(k) + (exclude is not None), int(usable.sum()))
         if not wanted or not len(queries):
-            return _nothing(len(queries), k)
+            return nothing(len(queries), k)
         faiss = load_faiss()
 
         selector, bits = None, None
@@ -104,24 +104,9 @@ class FaissIndex(IndexBackend):
         if exclude is not None:
             ids[ids == exclude[:, None]] = -1
             positions = np.where(ids >= 0, positions, -1)
-        return self._refine(queries, positions, ids, k)
-
-    def _refine(self, queries: Floats, positions: Ids, ids: Ids, k: int) -> Ranking:
-        """Measure the candidates exactly and keep the k nearest."""
-        distances = np.full(ids.shape, np.inf, dtype=np.float32)
-        step = max(1, REFINE_BYTES // (4 * self.dims * max(1, ids.shape[1])))
-        for start in range(0, len(ids), step):
-            part = slice(start, start + step)
-            real = ids[part] >= 0
-            codes = self._codes(positions[part][real], ids[part][real])
-            difference = codes - queries[part].repeat(real.sum(axis=1), axis=0)
-            distances[part][real] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-        beyond = np.where(ids >= 0, ids, np.iinfo(np.int64).max)
-        order = np.lexsort((beyond, distances), axis=1)[:, :k]
-        found = _nothing(len(ids), k)
-        found.rows[:, : order.shape[1]] = np.take_along_axis(ids, order, axis=1)
-        found.distances[:, : order.shape[1]] = np.take_along_axis(distances, order, axis=1)
-        return found
+        return nearest_of(
+            queries, ids, k, lambda part, real: self._codes(positions[part][real], ids[part][real])
+        )
 
     def _codes(self, positions: Ids, ids: Ids) -> Floats:
         """The candidates' codes: the stored ones, else what the index itself keeps of them."""
@@ -181,9 +166,3 @@ class FaissIndex(IndexBackend):
     def memory_bytes(self) -> int:
         """See `IndexBackend.memory_bytes`."""
         return len(self._ids) * (self._code_bytes() + 9)
-
-
-def _nothing(queries: int, k: int) -> Ranking:
-    return Ranking(
-        np.full((queries, k), -1, dtype=np.int64), np.full((queries, k), np.inf, dtype=np.float32)
-    )
