@@ -1,15 +1,17 @@
 """The service under load on loopback, beside the bare network and index in the same run.
 
-    python benchmarks/serve.py --images 10000
-    python benchmarks/serve.py --images 100000
-    python benchmarks/serve.py --images 2000 --memory 100000 --seconds 400
+    python benchmarks/serve.py                              (10,000 and 100,000 images)
+    python benchmarks/serve.py --images 10000 --memory 300000 --seconds 3600
 
 A server process (`neuralcodes serve`, its limits as they are by default) and this one, which asks
-it over a few kept connections. By id: 20 results for a random image. By upload: a JPEG picture of
-which the service has not seen the bytes, so each is decoded and goes through the network. Beside
-it, without HTTP and one after another: the same index search and row look-ups, and the same
-decoding and network pass. The first 10,000 images are painted JPEG files that were indexed; beyond
-these there are rows and codes near theirs without files, which a search does not look at.
+it over a few kept connections, both on the same machine. By id: 20 results for a random image. By
+upload: a JPEG picture of which the service has not seen the bytes, so each is decoded and goes
+through the network. Beside it, without HTTP and one after another, before and after: the same index
+search and row look-ups, the same decoding, the same network pass. The first 10,000 images are
+painted JPEG files that were indexed; beyond these there are rows and codes near theirs without
+files, which a search does not look at.
+
+"processor" is time on a processor, which a busy machine stretches little; all else is on the wall.
 
 Results are put into results/serve/load.json, a part each.
 """
@@ -52,31 +54,37 @@ RESULT = HERE / "results" / "serve" / "load.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=int, default=PAINTED)
+    parser.add_argument("--images", type=int, nargs="+", default=[PAINTED, 10 * PAINTED])
     parser.add_argument("--memory", type=int, default=0, help="requests; measure memory only")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each, at most")
     parser.add_argument("--work", type=Path, help="keep the collections here, for the next time")
-    parser.add_argument("--make", action="store_true", help="only make the collection")
+    parser.add_argument("--make", action="store_true", help="only make the collections")
+    parser.add_argument("--out", type=Path, default=RESULT, help="the results' file")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        place = make(wanted.work or Path(folder), wanted.images)
-        if wanted.make:
-            return
-        print(f"{wanted.images:,} images", file=sys.stderr)
-        if wanted.memory:
-            value = memory(place, wanted)
-            part = f"memory over {value['requests']} requests"
-        else:
-            part, value = f"{wanted.images} images", load(place, wanted.images, wanted.seconds)
-    known = read_json(RESULT) if RESULT.exists() else {}
+        for images in wanted.images:
+            place = make(wanted.work or Path(folder), images)
+            if wanted.make:
+                continue
+            print(f"{images:,} images", file=sys.stderr)
+            if wanted.memory:
+                value = memory(place, images, wanted.memory, wanted.seconds)
+                record(wanted.out, f"memory over {value['requests']} requests", value)
+            else:
+                record(wanted.out, f"{images} images", load(place, images, wanted.seconds))
+
+
+def record(path: Path, part: str, value: dict[str, Any]) -> None:
+    """Put one part into the results' file; the others stay."""
+    known = read_json(path) if path.exists() else {}
     about = {
-        "command": f"python benchmarks/serve.py {' '.join(sys.argv[1:])}",
+        "command": " ".join(["python benchmarks/serve.py", *sys.argv[1:]]),
         "commit": source_commit(),
         "machine": {**describe_machine(), "versions": versions()},
     }
     known[part] = {**about, **value}
-    write_json(RESULT, known)
+    write_json(path, known)
     print(json.dumps(known[part], indent=2))
 
 
@@ -119,6 +127,9 @@ def load(place: Path, images: int, seconds: float) -> dict[str, Any]:
     first = bare(place, images)
     running = Running(place, None, NEURALCODES_CACHE=str(place.parent / "cache"))
     running.wait_ready()
+    warm = min(2.0, seconds)
+    ask_many(running, 1, warm, by_id(images))  # opens the index
+    ask_many(running, 1, warm, by_upload(0))
     served = {}
     for threads in THREADS:
         ids = ask_many(running, threads, seconds, by_id(images))
@@ -135,19 +146,21 @@ def load(place: Path, images: int, seconds: float) -> dict[str, Any]:
         "pictures_a_pass": passes,
         "memory_bytes": memory_bytes,
         "processor_over_bare": {
-            "by id": round(one["by id"]["processor_ms_a_request"] / first["search_ms"], 2),
-            "by upload": round(
-                one["by upload"]["processor_ms_a_request"]
-                / (first["search_ms"] + first["decode_ms"] + first["network_ms"]),
-                2,
-            ),
+            "by id": over(one["by id"], first, "search"),
+            "by upload": over(one["by upload"], first, "search", "decode", "network"),
         },
         "load_average": os.getloadavg(),
     }
 
 
-def bare(place: Path, images: int) -> dict[str, float]:
-    """Median milliseconds of each part by itself, and of a picture in a pass of 32."""
+def over(served: dict[str, float], alone: dict[str, Any], *parts: str) -> float:
+    """A request's time on processors by that of its parts without HTTP."""
+    bare_ms = sum(alone[part]["processor_ms"] for part in parts)
+    return round(served["processor_ms_a_request"] / bare_ms, 2)
+
+
+def bare(place: Path, images: int) -> dict[str, Any]:
+    """Each part by itself, and the network's time of a picture in a pass of 32."""
     dice = np.random.default_rng(1)
     with Collection.open(place, device="cpu") as collection:
         size = collection.spec.preprocessing.size
@@ -159,23 +172,29 @@ def bare(place: Path, images: int) -> dict[str, float]:
         collection.encode(pixels)
         about = collection.info()
         return {
-            "search_ms": median(lambda n: collection.search_codes(codes[n : n + 1], K), 200),
-            "decode_ms": median(lambda n: decode(files[n % 64], size, "crop"), 200),
-            "network_ms": median(lambda n: collection.encode(pixels[n % 64][None]), 100),
-            "network_ms_in_passes_of_32": median(lambda _: collection.encode(pixels[:32]), 10) / 32,
+            "search": timed(lambda n: collection.search_codes(codes[n : n + 1], K), 200),
+            "decode": timed(lambda n: decode(files[n % 64], size, "crop"), 200),
+            "network": timed(lambda n: collection.encode(pixels[n % 64][None]), 200),
+            "network, 32 a pass": timed(lambda _: collection.encode(pixels[:32]), 20, share=32),
             "index": about.index["backend"],
             "dims": about.dims,
         }
 
 
-def median(work: Callable[[int], object], times: int) -> float:
-    """Milliseconds of this thread on a processor, which a busy machine stretches little."""
-    took = []
+def timed(work: Callable[[int], object], times: int, share: int = 1) -> dict[str, float]:
+    """Milliseconds of a piece of work: on a processor (median), and on the wall."""
+    processor, wall = [], []
     for number in range(times):
-        start = time.thread_time()
+        start, begun = time.thread_time(), time.perf_counter()
         work(number)
-        took.append(time.thread_time() - start)
-    return round(1000 * statistics.median(took), 3)
+        processor.append((time.thread_time() - start) / share)
+        wall.append((time.perf_counter() - begun) / share)
+    return {
+        "processor_ms": round(1000 * statistics.median(processor), 3),
+        "p50_ms": round(1000 * float(np.percentile(wall, 50)), 3),
+        "p99_ms": round(1000 * float(np.percentile(wall, 99)), 3),
+        "a_second": round(len(wall) / sum(wall), 1),
+    }
 
 
 def processor_seconds(pid: int) -> float:
@@ -237,18 +256,21 @@ def ask_many(
         connection.close()
 
     start, used = time.perf_counter(), processor_seconds(running.pid)
+    own = time.process_time()
     workers = [threading.Thread(target=ask, args=(n,)) for n in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     whole, used = time.perf_counter() - start, processor_seconds(running.pid) - used
+    own = time.process_time() - own
     every = np.sort(np.concatenate(took))
     assert statuses == {200}, statuses
     return {
         "requests": len(every),
         "requests_a_second": round(len(every) / whole, 1),
         "processor_ms_a_request": round(1000 * used / len(every), 2),
+        "client_processor_ms_a_request": round(1000 * own / len(every), 2),
         "p50_ms": round(1000 * float(np.percentile(every, 50)), 2),
         "p99_ms": round(1000 * float(np.percentile(every, 99)), 2),
     }
@@ -263,12 +285,13 @@ def batches(address: str) -> float:
     return round(facts["neuralcodes_batch_pictures_sum"] / count, 2)
 
 
-def memory(place: Path, wanted: argparse.Namespace) -> dict[str, Any]:
+def memory(place: Path, images: int, requests: int, seconds: float) -> dict[str, Any]:
     """The server's memory while it answers: searches by id, thumbnails, now and then an upload.
 
-    It ends after so many seconds, and then says how many requests there were.
+    It ends after so many seconds, and then says how many requests there were. The service remembers
+    the codes of the last 2,000 uploads, of which there is one in 50 requests: it may grow by them
+    over the first 100,000.
     """
-    requests = wanted.memory
     running = Running(place, None, NEURALCODES_CACHE=str(place.parent / "cache"))
     running.wait_ready()
     upload = by_upload(0)
@@ -280,7 +303,7 @@ def memory(place: Path, wanted: argparse.Namespace) -> dict[str, Any]:
         for number in range(requests // len(done)):
             if time.monotonic() > until:
                 break
-            image = 1 + (number * 7919 + thread * 977) % wanted.images
+            image = 1 + (number * 7919 + thread * 977) % images
             what: Request = ("GET", f"/api/v1/search?id={image}&k={K}", b"", {})
             if number % 10 == 1:
                 what = ("GET", f"/api/v1/images/{1 + number % 500}/thumbnail", b"", {})
@@ -293,7 +316,7 @@ def memory(place: Path, wanted: argparse.Namespace) -> dict[str, Any]:
             done[thread] += 1
 
     start = time.monotonic()
-    until = start + wanted.seconds
+    until = start + seconds
     workers = [threading.Thread(target=ask, args=(n,)) for n in range(len(done))]
     for worker in workers:
         worker.start()
@@ -304,15 +327,20 @@ def memory(place: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     curve.append((sum(done), running.memory()))
     took = time.monotonic() - start
     running.stop()
-    settled = [(count, held) for count, held in curve if count >= sum(done) / 10]
-    slope = np.polyfit([c for c, _ in settled], [m for _, m in settled], 1)[0]
     return {
         "requests": sum(done),
         "seconds": round(took, 1),
         "requests_a_second": round(sum(done) / took, 1),
         "megabytes_by_requests": [(count, round(held / 2**20, 1)) for count, held in curve],
-        "bytes_a_request_after_the_first_tenth": round(float(slope), 2),
+        "bytes_a_request_after_the_first_tenth": slope(curve, sum(done) / 10),
+        "bytes_a_request_in_the_second_half": slope(curve, sum(done) / 2),
     }
+
+
+def slope(curve: list[tuple[int, int]], first: float) -> float:
+    """By how much memory grows with each request from a count of them on, by least squares."""
+    settled = [(count, held) for count, held in curve if count >= first]
+    return round(float(np.polyfit(*zip(*settled, strict=True), 1)[0]), 2)
 
 
 if __name__ == "__main__":
