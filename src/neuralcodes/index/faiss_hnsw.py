@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from neuralcodes.index.backend import Parameters, register
+import numpy as np
+
+from neuralcodes.index.backend import Floats, Ids, Mask, Parameters, Vectors, register
 from neuralcodes.index.faiss_base import FaissIndex, load_faiss
+from neuralcodes.index.ranking import Ranking
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,40 @@ class HnswIndex(FaissIndex):
         """Codes at 4 bytes a number, links at 4 bytes each, ids."""
         return count * (4 * dims + _link_bytes(HnswParameters()) + 9)
 
+    def __init__(self, dims: int, parameters: Parameters, vectors: Vectors | None = None) -> None:
+        super().__init__(dims, parameters, vectors)
+        self._looked_at: tuple[Mask, bool, int] | None = None
+
     def efforts(self) -> list[int]:
-        """efSearch from 16 to 2,048."""
-        return [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048]
+        """efSearch from 10 to 2,048, by steps of a quarter to a third."""
+        steps = [10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512]
+        return [*steps, 640, 768, 1024, 1536, 2048]
+
+    def search(
+        self, queries: Floats, k: int, exclude: Ids | None = None, allowed: Mask | None = None
+    ) -> Ranking:
+        """See `IndexBackend.search`.
+
+        Where everything may be found, FAISS's answer is the answer: it keeps whole codes, and its
+        distances are made of differences, as ours are. Measuring them anew took three quarters of
+        a search among 10,000.
+        """
+        if exclude is None and len(queries) and self._may_find_all(k, allowed):
+            queries = np.ascontiguousarray(queries, dtype=np.float32)
+            squared, places = self._faiss.search(queries, k, params=self._search_parameters(None))
+            if places.min() >= 0:
+                return _in_order(self._ids[places], np.sqrt(squared))
+        return super().search(queries, k, exclude, allowed)
+
+    def _may_find_all(self, k: int, allowed: Mask | None) -> bool:
+        """Whether nothing is dead or forbidden, and there are at least k."""
+        if self._looked_at is None or self._looked_at[0] is not self._alive:
+            highest = int(self._ids.max()) if len(self._ids) else -1
+            self._looked_at = (self._alive, bool(self._alive.all()), highest)
+        _, whole, highest = self._looked_at
+        if not whole or not 0 < k <= len(self._ids):
+            return False
+        return allowed is None or (len(allowed) > highest and bool(allowed.all()))
 
     def _make(self) -> Any:
         faiss = load_faiss()
@@ -52,6 +86,15 @@ class HnswIndex(FaissIndex):
 
     def _code_bytes(self) -> int:
         return 4 * self.dims + _link_bytes(self.parameters)
+
+
+def _in_order(ids: Ids, distances: Floats) -> Ranking:
+    """Rows whose distances rise already, with equal ones put in order of ids."""
+    if (distances[:, 1:] <= distances[:, :-1]).any():
+        order = np.lexsort((ids, distances), axis=1)
+        ids = np.take_along_axis(ids, order, axis=1)
+        distances = np.take_along_axis(distances, order, axis=1)
+    return Ranking(ids, distances)
 
 
 def _link_bytes(parameters: HnswParameters) -> int:
