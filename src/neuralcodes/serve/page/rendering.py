@@ -142,6 +142,7 @@ def render(
         title=title,
         keys=keys_of(page, several),
         root=service.root,
+        code=service.code,
         collection=service.collection.path.name,
         served=[(one, one is service) for one in served] if several else [],
         next_served=served[(served.index(service) + 1) % len(served)].name,
