@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,7 @@ def test_a_quantiser_from_outside_and_many_blocks(monkeypatch: pytest.MonkeyPatc
     values = clustered(1000, DIMS, seed=8)
     own = Plain(None, {})
     lying, decoded = ScanIndex(DIMS), ScanIndex(DIMS)
+    monkeypatch.setattr(scan, "KEEP_BYTES", 0)
     lying.add(StoredRows(own.encode(values), own, DIMS), np.arange(1000))
     decoded.add(own.apply(values), np.arange(1000))
     for count in (1, 9):
@@ -168,6 +170,44 @@ def test_a_quantiser_from_outside_and_many_blocks(monkeypatch: pytest.MonkeyPatc
         found, other = lying.search(queries, 20), decoded.search(queries, 20)
         np.testing.assert_array_equal(found.rows, other.rows)
         np.testing.assert_array_equal(found.distances, other.distances)
+
+
+def test_few_codes_that_are_asked_for_often_are_kept_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = clustered(500, DIMS, seed=11)
+    lying, decoded, stored = indexes("pq8", values, np.arange(500))
+    lying.remove(np.arange(0, 500, 9))
+    decoded.remove(np.arange(0, 500, 9))
+    asked = clustered(30, DIMS, seed=12)
+    sizes = []
+    for query in asked:
+        found, expected = lying.search(query[None], 10), decoded.search(query[None], 10)
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+        sizes.append(lying.memory_bytes())
+    assert sizes[: scan.KEEP_AFTER] == [stored.nbytes + 500 * 13] * scan.KEEP_AFTER
+    assert set(sizes[scan.KEEP_AFTER :]) == {decoded.memory_bytes()}
+    monkeypatch.setattr(scan, "KEEP_BYTES", 4 * DIMS * 499)
+    lying, _, stored = indexes("pq8", values, np.arange(500))
+    lying.search(asked, 10)
+    lying.search(asked, 10)
+    assert lying.memory_bytes() == stored.nbytes + 500 * 12  # too many for that
+
+
+def test_threads_search_while_codes_are_decoded() -> None:
+    values = clustered(3000, DIMS, seed=13)
+    lying, decoded, _ = indexes("int8", values, np.arange(3000))
+    asked = clustered(64, DIMS, seed=14)
+    expected = decoded.search(asked, 5)
+
+    def search(row: int) -> bool:
+        found = lying.search(asked[row : row + 1], 5)
+        same = np.array_equal(found.distances[0], expected.distances[row])
+        return same and np.array_equal(found.rows[0], expected.rows[row])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(search, range(64)))
 
 
 def test_removed_saved_and_counted(tmp_path: Path) -> None:
@@ -198,6 +238,7 @@ def test_memory_is_bounded_where_many_are_equally_near(monkeypatch: pytest.Monke
     from neuralcodes.codes.transforms import rows
 
     monkeypatch.setattr(rows, "READ_BYTES", 4 * DIMS * 100)
+    monkeypatch.setattr(scan, "KEEP_BYTES", 0)
     own = quantiser("int8")
     most = []
     decode = type(own).decode

@@ -5,11 +5,13 @@ find the candidates, differences give the distances: |q - x|² from a product al
 about 1e-7, which near zero is a distance of 3e-4, and exact copies should be at zero.
 
 Codes in a quantiser's bytes are multiplied as they lie, and only the candidates are decoded: the
-same codes are found, at the same distances, as among decoded ones.
+same codes are found, at the same distances, as among decoded ones. Where they are few and are
+searched again and again, they are decoded once and kept.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ from neuralcodes.index.ranking import Ranking
 ROWS = 65_536  # of codes at a time
 SCORES = 2**24  # products at a time (64 MiB)
 FEW = 4  # queries that are compared one by one
+KEEP_BYTES = 2**26  # of stored codes that are decoded for good, at most
+KEEP_AFTER = 8  # queries; decoding takes about as long as so many
 SLACK = np.float32(2e-5)  # more than rounding can move a squared distance between unit codes
 
 
@@ -65,6 +69,8 @@ class ScanIndex(IndexBackend):
     ) -> None:
         super().__init__(dims, parameters or Parameters(), vectors)
         self._blocks: list[_Block] = []
+        self._asked = 0
+        self._keeping = threading.Lock()
 
     @classmethod
     def estimate_bytes(cls, count: int, dims: int) -> int:
@@ -88,13 +94,31 @@ class ScanIndex(IndexBackend):
         rows = np.full((len(queries), k), -1, dtype=np.int64)
         distances = np.full((len(queries), k), np.inf, dtype=np.float32)
         step = max(1, SCORES // ROWS)
+        self._keep_decoded(len(queries))
+        blocks = self._blocks
         for start in range(0, len(queries), step):
             part = slice(start, min(start + step, len(queries)))
             best = _Best(queries[part], k)
-            for block in self._blocks:
+            for block in blocks:
                 best.meet(block, None if exclude is None else exclude[part], allowed)
             best.into(rows[part], distances[part])
         return Ranking(rows, distances)
+
+    def _keep_decoded(self, asked: int) -> None:
+        """Decode all codes once they have been asked for often, if that takes little memory."""
+        with self._keeping:
+            self._asked += asked
+            stored = [b.codes for b in self._blocks if isinstance(b.codes, StoredRows)]
+            if self._asked <= KEEP_AFTER or not stored:
+                return
+            if 4 * self.dims * sum(map(len, stored)) <= KEEP_BYTES:
+                # other blocks, not other codes in them: another thread may be at these
+                self._blocks = [
+                    _Block(b.codes[:], b.ids, alive=b.alive)
+                    if isinstance(b.codes, StoredRows)
+                    else b
+                    for b in self._blocks
+                ]
 
     def remove(self, ids: Ids) -> int:
         """See `IndexBackend.remove`."""

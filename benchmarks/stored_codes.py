@@ -1,0 +1,196 @@
+"""What quantised codes take and cost in a collection, beside the same codes as floats.
+
+    python benchmarks/stored_codes.py disk PICTURES… [--code shipped] [--count 10000] [--forms …]
+    python benchmarks/stored_codes.py scan CODES.npy [--rows 100000]
+
+`disk`: the first `--count` images of PICTURES (folders, zip or tar files) are indexed into one
+collection a form: float32, float16, and each quantiser, fitted on 2,000 other images. Bytes an
+image by part, of the collection as `compact` leaves it, and the seconds of a search by an image of
+the collection from a fresh process.
+
+`scan`: one warm query by exact search, in turns: codes as floats in a mapped file, as a collection
+of quantised codes kept them before; the same codes in the quantiser's bytes, as the first queries
+and larger collections meet them; as later queries do, decoded and kept; and those decoded at each
+query, which is the obvious way. Rows of CODES are repeated with a little noise up to `--rows`.
+
+Writes results/collections/stored-disk.json and stored-scan.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from harness import Ratio, record, take_turns
+
+from neuralcodes.codes.transforms.registry import get_transform
+from neuralcodes.codes.transforms.rows import StoredRows
+from neuralcodes.codes.transforms.training import Training
+from neuralcodes.collection.collection import Collection
+from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.walk import open_root, walk
+from neuralcodes.index.scan import KEEP_AFTER, ScanIndex
+
+RESULTS = Path(__file__).parent.parent / "results" / "collections"
+FORMS = ("float32", "float16", "half", "int8", "opq32", "pq32", "binary")
+LEARN = 2000  # other images, to fit quantisers on
+ROUNDS = 25
+
+
+def lay(paths: list[Path], folder: Path, count: int) -> None:
+    """Write so many images as files of one folder, and the next ones into another."""
+    found = islice((one for path in paths for one in walk(open_root(path))), count + LEARN)
+    pictures = Pictures(folder)
+    for name in ("searched", "learn"):
+        (folder / name).mkdir(parents=True)
+    for number, one in enumerate(found):
+        where = folder / ("searched" if number < count else "learn") / f"{number:06}.jpg"
+        where.write_bytes(pictures.read(one.place, one.member))
+
+
+def run(*words: object) -> None:
+    command = [sys.executable, "-m", "neuralcodes", *map(str, words)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def disk(paths: list[Path], code: str, count: int, forms: list[str]) -> None:
+    rows = {}
+    with tempfile.TemporaryDirectory() as base:
+        place = Path(base)
+        os.environ["NEURALCODES_HOME"] = base  # where fitted transforms of `shipped` lie
+        lay(paths, place, count)
+        code = code if "@" in code or not Path(code).exists() else str(Path(code).resolve())
+        fitted = [form for form in forms if not form.startswith("float") and form != "half"]
+        run("fit", "--code", code, *fitted, "--on", place / "learn")
+        for form in forms:
+            floats = form.startswith("float")
+            kept = place / form
+            options = ["--dtype", form] if floats else []
+            spec = code if floats else f"{code}/{form}"
+            run("index", place / "searched", "--collection", kept, "--code", spec, *options)
+            with Collection.open(kept) as collection:
+                collection.compact()
+                about = collection.info()
+            seconds = []
+            for _ in range(5):
+                start = time.perf_counter()
+                run("search", kept, "id:5", "--json")
+                seconds.append(time.perf_counter() - start)
+            rows[form] = {
+                "code_bytes": about.code_bytes,
+                "images": about.images,
+                "contents": about.contents,
+                "parts_per_image": about.to_json()["parts_per_image"],
+                "cold_search_seconds": round(statistics.median(seconds), 3),
+            }
+            print(form, rows[form], flush=True)
+    exact = all(
+        abs(row["parts_per_image"]["codes"] - row["code_bytes"]) * row["images"] <= 1024
+        for row in rows.values()
+        if row["images"] == row["contents"]
+    )
+    record(
+        "stored-disk", {"images": count, "code": code}, {}, "codes on disk are their bytes and a "
+        "header", exact, notes={"forms": rows}, folder=RESULTS,
+    )  # fmt: skip
+
+
+def scan(path: Path, count: int) -> None:
+    own = np.load(path).astype(np.float32)
+    values = own[np.arange(count) % len(own)]
+    generator = np.random.default_rng(0)
+    values[len(own) :] += generator.normal(0, 0.02, values[len(own) :].shape).astype(np.float32)
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    forms, ratios = {}, {}
+    for form in (form for form in FORMS if not form.startswith("float")):
+        forms[form], ratios[f"floats ({form})"] = scan_form(form, own, values)
+        print(form, forms[form], flush=True)
+    record(
+        "stored-scan", {"rows": count, "dims": values.shape[1]}, ratios,
+        "the same results to the bit, in at most 10 ms",
+        all(all(f["same"]) and f["least_ms"]["bytes"] <= 10 for f in forms.values()),
+        notes={"forms": forms}, folder=RESULTS,
+    )  # fmt: skip
+
+
+def scan_form(form: str, own: np.ndarray, values: np.ndarray) -> tuple[dict, Ratio]:
+    kind, number = get_transform(form)
+    quantiser = kind.fit(Training(own), number)
+    stored = quantiser.encode(values)
+    count, dims = values.shape
+    with tempfile.TemporaryDirectory() as folder:
+        for name, array in (("bytes", stored), ("floats", quantiser.decode(stored))):
+            np.save(Path(folder) / f"{name}.npy", array)
+        mapped = np.load(Path(folder) / "bytes.npy", mmap_mode="r")
+        lying, kept, floats = ScanIndex(dims), ScanIndex(dims), ScanIndex(dims)
+        for index in (lying, kept):
+            index.add(StoredRows(mapped, quantiser, dims), np.arange(count))
+        lying._keep_decoded = lambda asked: None  # as where they are too many for that
+        floats.add(np.load(Path(folder) / "floats.npy", mmap_mode="r"), np.arange(count))
+        queries = iter(np.arange(10**9))
+
+        def ask(index: ScanIndex) -> None:
+            index.search(values[[next(queries) * 997 % count]], 10)
+
+        def decode() -> None:
+            for start in range(0, count, 65_536):
+                quantiser.decode(mapped[start : start + 65_536])
+
+        start = time.perf_counter()
+        ask(lying)
+        first = time.perf_counter() - start
+        kept.search(values[:KEEP_AFTER], 10)
+        start = time.perf_counter()
+        ask(kept)
+        keeping = time.perf_counter() - start
+        turns = {
+            "bytes": lambda: ask(lying),
+            "kept": lambda: ask(kept),
+            "floats": lambda: ask(floats),
+            "decoding": decode,
+        }
+        seconds = take_turns(turns, ROUNDS)
+        found, expected = lying.search(values[:20], 10), floats.search(values[:20], 10)
+    return {
+        "bytes": stored.shape[1],
+        "median_ms": {n: round(statistics.median(s) * 1e3, 2) for n, s in seconds.items()},
+        "least_ms": {n: round(min(s) * 1e3, 2) for n, s in seconds.items()},
+        "first_ms": round(first * 1e3, 2),
+        "keeping_ms": round(keeping * 1e3, 2),
+        "memory_bytes": lying.memory_bytes(),
+        "kept_memory_bytes": kept.memory_bytes(),
+        "same": [
+            np.array_equal(found.rows, expected.rows),
+            np.array_equal(found.distances, expected.distances),
+        ],
+    }, Ratio.of(seconds["kept"], seconds["floats"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    one = verbs.add_parser("disk")
+    one.add_argument("pictures", nargs="+", type=Path)
+    one.add_argument("--code", default="shipped")
+    one.add_argument("--count", type=int, default=10_000)
+    one.add_argument("--forms", nargs="+", default=list(FORMS))
+    two = verbs.add_parser("scan")
+    two.add_argument("codes", type=Path)
+    two.add_argument("--rows", type=int, default=100_000)
+    given = parser.parse_args()
+    if given.verb == "disk":
+        disk(given.pictures, given.code, given.count, given.forms)
+    else:
+        scan(given.codes, given.rows)
+
+
+if __name__ == "__main__":
+    main()
