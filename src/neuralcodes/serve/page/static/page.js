@@ -205,9 +205,8 @@ window.addEventListener("pageshow", () => {
   const on = find("#keys-on");
   if (on) on.checked = keysOn();
   all("[data-back]").forEach((one) => { one.hidden = history.length < 2; });
-  const section = find(".top [aria-current]");
-  if (section) { // scrollIntoView would also move the place from which Tab goes on
-    const bar = section.closest("nav");
+  for (const section of all(".top [aria-current], .codes [aria-current]")) {
+    const bar = section.closest("nav"); // scrollIntoView would also move where Tab goes on from
     bar.scrollLeft += section.getBoundingClientRect().right - bar.getBoundingClientRect().right + 16;
   }
   const place = location.hash && document.getElementById(location.hash.slice(1));
