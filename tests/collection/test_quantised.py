@@ -15,6 +15,7 @@ import pytest
 from painted import lay_pictures, paint, picture_file, save_small
 from quantised import BYTES, NAMES, create_old, fit_quantisers, pixels_of
 
+from made import command_here
 from neuralcodes.codes.store import load_codes
 from neuralcodes.collection.coding import make_encoder
 from neuralcodes.collection.collection import Collection
@@ -342,3 +343,24 @@ def test_duplicates_and_what_distances_mean(create: Make, laid: Path, tmp_path: 
     groups = [(kind, sorted(names)) for kind, _, names in told[0][0]]
     assert ("exact", ["0002.jpg", "copy.jpg"]) in groups
     assert ("near", ["0000.jpg", "again.png"]) in groups
+
+
+def test_the_verbs(
+    base: str, laid: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run, path, code = command_here(monkeypatch, capsys), tmp_path / "made", f"{base}/pq16"
+    status, _, err = run("index", laid, "--collection", path, "--code", code, "--dtype", "float16")
+    assert status == 2 and len(err.splitlines()) == 1 and not path.exists()
+    assert "is stored as pq16, 16 bytes a code; leave --dtype out" in err
+    status, _, err = run("index", laid, "--collection", path, "--code", code)
+    assert status == 0, err
+    status, out, _ = run("info", path)
+    assert status == 0 and "128 dimensions, 16 bytes as pq16" in out
+    assert f"codes {(128 + 16 * COUNT)} B or {(128 + 16 * COUNT) / COUNT:.0f} an image" in out
+    about = json.loads(run("info", path, "--json")[1])
+    assert about["parts_per_image"]["codes"] == round((128 + 16 * COUNT) / COUNT, 1)
+    assert about["bytes_per_image"] == pytest.approx(sum(about["parts_per_image"].values()), abs=1)
+    status, _, err = run("index", "--collection", path, "--dtype", "float32")
+    assert status == 2 and "holds pq16; make a new collection" in err
+    assert run("verify", path)[0] == 0

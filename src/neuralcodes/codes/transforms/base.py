@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Stored = npt.NDArray[np.uint8]
 Tensors = Mapping[str, npt.NDArray[Any]]
+_ROWS = 4096  # decoded at a time where all are looked at
 
 Products = Callable[[Stored], Floats]
 """uint8 n×bytes → float32 q×n; see `Quantiser.products`."""
@@ -125,12 +126,15 @@ class Quantiser(Transform):
             From stored codes to the products of each query with each code before its length is
             made 1 (see `lengths`), rounded otherwise than products with decoded codes are.
         """
-        return lambda stored: queries @ self.decode(stored).T
+        return lambda stored: np.concatenate(
+            [queries @ self.decode(part).T for part in _parts(stored)], axis=1
+        )
 
     def lengths(self, stored: Stored) -> Floats:
         """float32 n: lengths of the codes that `products` multiplies with; 0 for codes of zeros."""
-        decoded: Floats = np.linalg.norm(self.decode(stored), axis=1)
-        return decoded
+        return np.concatenate(
+            [np.linalg.norm(self.decode(part), axis=1) for part in _parts(stored)]
+        )
 
     def apply(self, values: Floats) -> Floats:
         """See `Transform.apply`: encoded and decoded."""
@@ -144,6 +148,11 @@ class Quantiser(Transform):
     @abstractmethod
     def stored_bytes(cls, number: int | None, dims: int) -> int:
         """See `Transform.stored_bytes`."""
+
+
+def _parts(stored: Stored) -> list[Stored]:
+    """Few rows at a time, at least one part."""
+    return [stored[at : at + _ROWS] for at in range(0, max(1, len(stored)), _ROWS)]
 
 
 def unit_length(values: Floats) -> Floats:
