@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neuralcodes.codes.store import save_codes as save_codes
     from neuralcodes.collection.collection import Collection as Collection
     from neuralcodes.common.errors import UserError as UserError
+    from neuralcodes.estimator import NeuralCodes as NeuralCodes
     from neuralcodes.evaluation.class_retrieval import (
         evaluate_class_retrieval as evaluate_class_retrieval,
     )
@@ -61,6 +62,7 @@ _HOME = {
     "Collection": "collection.collection",
     "Encoder": "codes.encoder",
     "ImageSet": "images.imageset",
+    "NeuralCodes": "estimator",
     "OpenNetwork": "networks.opened",
     "Recipe": "training.recipe",
     "RunContent": "reports.content",
