@@ -47,9 +47,9 @@ def search(
     ] = "auto",
 ) -> None:
     """Find the images of a collection that are nearest to one or several pictures or to words."""
-    from neuralcodes.collection.collection import Collection
+    from neuralcodes.collection.searchable import SearchableCollection
 
-    with Collection.open(collection, code=code, device=device) as opened:
+    with SearchableCollection.open(collection, code=code, device=device) as opened:
         results = opened.search(
             images or (),
             k,
@@ -57,7 +57,7 @@ def search(
             crop=collections.parse_crop(crop),
             exclude=exclude or (),
             filter=filter,
-            exact=exact,
+            exact=exact or opened.read_sooner,
         )
         if results.warning:
             typer.echo(f"note: {results.warning}", err=True)

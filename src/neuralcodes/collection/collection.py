@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuralcodes.collection import adding
-from neuralcodes.collection.coding import Coder, absolute_code, make_encoder
+from neuralcodes.collection.coding import absolute_code, make_encoder
 from neuralcodes.collection.export import export
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
 from neuralcodes.collection.metadata import read_table, set_metadata
 from neuralcodes.collection.rowformat import dtype_of
 from neuralcodes.collection.searchable import SearchableCollection
-from neuralcodes.collection.store import Store, create_store
+from neuralcodes.collection.store import create_store
 from neuralcodes.collection.syncreport import SyncOptions, SyncReport
 from neuralcodes.collection.verify import VerifyReport, verify
 from neuralcodes.collection.verify import repair as mend
@@ -79,31 +79,6 @@ class Collection(SearchableCollection):
         if recall is not None or backend is not None or memory is not None:
             collection.wish(recall=recall, backend=backend, memory=memory)
         return collection
-
-    @classmethod
-    def open(
-        cls, path: str | os.PathLike[str], *, code: str | None = None, device: str = "auto"
-    ) -> Collection:
-        """Open a collection.
-
-        Args:
-            path: its folder.
-            code: where its network is now, if it has moved. Other weights are refused.
-            device: for making codes.
-
-        Raises:
-            UserError: there is none, it is damaged, or `code` is another code.
-        """
-        store = Store(Path(path))
-        try:
-            written = str(store.setting("network"))
-            stored = store.form.stored
-            coder = Coder(store.path, store.spec, written, device, code or "", stored)
-            coder.check()
-        except BaseException:
-            store.close()
-            raise
-        return cls(store, coder)
 
     # Keeping it up to date
 

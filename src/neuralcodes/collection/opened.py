@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,31 @@ class OpenCollection:
         self.pictures = Pictures(store.path)
         self._asking = Asking(store, coder, self.pictures)
         self._searcher = Searcher(store)
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, code: str | None = None, device: str = "auto"
+    ) -> Self:
+        """Open a collection.
+
+        Args:
+            path: its folder.
+            code: where its network is now, if it has moved. Other weights are refused.
+            device: for making codes.
+
+        Raises:
+            UserError: there is none, it is damaged, or `code` is another code.
+        """
+        store = Store(Path(path))
+        try:
+            written = str(store.setting("network"))
+            stored = store.form.stored
+            coder = Coder(store.path, store.spec, written, device, code or "", stored)
+            coder.check()
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, coder)
 
     def close(self) -> None:
         """Let go of the files."""

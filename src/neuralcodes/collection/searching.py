@@ -43,6 +43,7 @@ class Searcher:
         self._store = store
         self._lock = threading.Lock()
         self._seen: _View | None = None
+        self._read: _View | None = None  # without the index
         self._opened: tuple[str, IndexBackend] | None = None
         self._known: tuple[tuple[int, int], MatchProbability] | None = None
         self.warning = ""
@@ -89,7 +90,7 @@ class Searcher:
             allowed: a bool an id; None for all.
             exact: do without the index.
         """
-        view = self._view()
+        view = self._view(exact)
         usable = view.alive
         if allowed is not None:
             common = min(len(usable), len(allowed))
@@ -132,14 +133,21 @@ class Searcher:
 
     def vectors(self, ids: Ids) -> Floats:
         """Stored codes by id."""
-        return self._view().snapshot.vectors(ids)
+        return self._store.snapshot().vectors(ids)
 
-    def _view(self) -> _View:
+    def _view(self, exact: bool) -> _View:
         with self._lock:
             snapshot = self._store.snapshot()
-            if self._seen is None or self._seen.snapshot is not snapshot:
+            if self._seen is not None and self._seen.snapshot is snapshot:
+                return self._seen
+            if not exact:
                 self._seen = self._look(snapshot)
-            return self._seen
+                return self._seen
+            # opening an index takes longer than reading all codes once
+            if self._read is None or self._read.snapshot is not snapshot:
+                alive = snapshot.mask(snapshot.alive)
+                self._read = _View(snapshot, None, exact_index(snapshot), alive)
+            return self._read
 
     def _look(self, snapshot: Snapshot) -> _View:
         self.warning = ""
