@@ -55,8 +55,8 @@ def main() -> None:
         step("installed", run, str(binaries / "pip"), "install", "--quiet", "--constraint",
              str(constraint), str(wheel), cwd=work)  # fmt: skip
         command = str(binaries / "neuralcodes")
-        where = run(str(binaries / "python"), "-c", "import neuralcodes; print(neuralcodes.__file__)",
-                    cwd=work)  # fmt: skip
+        show = "import neuralcodes; print(neuralcodes.__file__)"
+        where = run(str(binaries / "python"), "-c", show, cwd=work)
         assert str(work) in where, f"not the installed package: {where}"
         print(run(command, "--version", cwd=work).strip())
         for words, wanted in WITHOUT_EXTRAS.items():
