@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -453,7 +454,7 @@ def test_quality_shows_the_calibration_and_reports(
     (run / "metrics.json").write_text(json.dumps(interval))
     with Collection.open(place, device="cpu") as opened:
         opened.calibrate_distances()
-        settings_ = Settings(cache=cache, decoders=1, reports=(run,))
+        settings_ = Settings(cache=cache, decoders=1, reports=(run, _choice(tmp_path)))
         with in_process(opened, settings_) as client:
             page = client.get("/quality").text
             assert "Run mine" in page and "0.400 to 0.600" in page and "Brier" in page
@@ -461,10 +462,37 @@ def test_quality_shows_the_calibration_and_reports(
             assert drawn.content.lstrip().startswith(b"<?xml")
             assert drawn.headers["content-security-policy"].startswith("default-src 'none'")
             assert client.get("/quality/figures/0/map.png").status_code == 200
+            assert "Choice mine-too" in page and "runs/reference@L7/pca256/int8" in page
+            assert "mAP and size of each code" in page
+            assert client.get("/quality/figures/1/choice.png").status_code == 200
             for other in ("0/no.png", "0/..%2fmetrics.json", "0/metrics.json", "1/map.png"):
                 assert client.get(f"/quality/figures/{other}").status_code == 404
             results = client.get("/?id=3").text
             assert 'class="chance"' in results and "how often a result at this distance" in results
+
+
+def _choice(folder: Path) -> Path:
+    """A choice as `neuralcodes choose` left it."""
+    kept = Path(__file__).parents[2] / "results" / "choosing"
+    made = folder / "mine-too"
+    (made / "figures").mkdir(parents=True)
+    shutil.copy(kept / "caltech-101.json", made / "choice.json")
+    shutil.copy(kept / "caltech-101.png", made / "figures" / "choice.png")
+    return made
+
+
+def test_filters_say_what_each_hides(served: Running) -> None:
+    def text(query: str) -> str:
+        html = httpx.get(f"{served.address}/{query}", headers=HTML).text
+        return " ".join(re.sub("<[^>]+>", " ", html).split())
+
+    one = text("?is.label=a")
+    assert "10 of 30 pictures pass the filters; 20 are hidden." in one and "without it" not in one
+    two = text("?id=3&is.label=a&filter=id>4")
+    assert "6 of 30 pictures pass the filters; 24 are hidden." in two
+    assert "label “a” hides 20 without it · the condition hides 4 without it" in two
+    links = _Markup(httpx.get(f"{served.address}/?is.label=a&filter=id>4").text).links
+    assert {"/?is.label=a", "/?filter=id%3E4"} <= links
 
 
 def test_points_of_the_map(served: Running) -> None:

@@ -238,6 +238,20 @@ def test_another_code_by_pointer_and_by_keyboard(opened: Opener) -> None:
     expect(page.locator(".codes [aria-current]")).to_contain_text("clothes")
 
 
+def test_a_picture_that_cannot_be_shown_keeps_its_place(opened: Opener) -> None:
+    page = opened("/jobs")
+    page.route("**/images/3/thumbnail*", lambda route: route.abort())
+    page.goto(page.url.replace("/jobs", "/?order=path&k=42"))
+    cell = page.locator("#i3")
+    cell.scroll_into_view_if_needed()
+    expect(cell.locator("img.broken")).to_be_visible()
+    box, other = cell.bounding_box(), page.locator("#i4").bounding_box()
+    assert box and other and box["width"] == other["width"] and box["height"] > 150
+    expect(cell.locator(".name")).not_to_be_empty()
+    cell.locator(".hit").click()
+    page.wait_for_url("**/?id=3*")
+
+
 def test_filters_and_the_slider_change_the_address(opened: Opener) -> None:
     page = opened("/?id=3")
     page.locator("#k").focus()

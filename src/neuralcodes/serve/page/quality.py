@@ -25,6 +25,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST = 4 * 2**20  # bytes of a figure
 SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # of a picture by itself
 TITLES = {
+    "choice": "mAP and size of each code",
     "map": "mAP of each layer",
     "precision_recall": "Precision and recall",
     "precision_recall_at_k": "Precision and recall at K",

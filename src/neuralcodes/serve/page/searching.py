@@ -58,6 +58,15 @@ class Precision:
 
 
 @dataclass(frozen=True)
+class Hiding:
+    """A filter, how many pictures it hides by itself, and the search without it."""
+
+    name: str
+    count: int
+    without: Wanted
+
+
+@dataclass(frozen=True)
 class Pages:
     """Where a page is among others; `last` is None where that is not known beforehand."""
 
@@ -153,7 +162,7 @@ def _results(request: Request, service: Service, wanted: Wanted, wrong: str) -> 
         request, "search", "search", "Results",
         wanted=wanted, facts=facts_of(service), most_k=max(MOST_K, wanted.k),
         answer=answer, hits=near, farther=len(hits) - len(near), precision=precision,
-        passing=count, images=None,
+        passing=count, hiding=_hiding(service, wanted), images=None,
         pages=_pages(wanted, len(near), answer.more and len(near) == len(hits),
                      _reachable(service, wanted, count)),
         empty=None if near else _why_none(wanted, count, hits), wrong="",
@@ -181,7 +190,7 @@ def _browse(request: Request, service: Service, wanted: Wanted, wrong: str) -> R
     return render(
         request, "search", "search", "Search",
         wanted=wanted, facts=facts, most_k=max(MOST_K, wanted.k), answer=None, hits=[], farther=0,
-        precision=None, passing=count, images=images,
+        precision=None, passing=count, hiding=_hiding(service, wanted), images=images,
         pages=_pages(wanted, len(images), wanted.page * wanted.k < count, count),
         empty=empty, wrong="",
     )  # fmt: skip
@@ -203,8 +212,8 @@ def _wrong(
     return render(
         request, "search", "search", "Filter", 400,
         wanted=wanted, facts=facts_of(service), most_k=max(MOST_K, wanted.k), answer=answer,
-        hits=[], farther=0, precision=None, passing=0, images=None, empty="wrong", wrong=wrong,
-        pages=Pages(1, 0, 0, None, None, False),
+        hits=[], farther=0, precision=None, passing=0, hiding=[], images=None, empty="wrong",
+        wrong=wrong, pages=Pages(1, 0, 0, None, None, False),
     )  # fmt: skip
 
 
@@ -212,6 +221,20 @@ def _passing(service: Service, wanted: Wanted) -> int:
     """Images that the filters let through."""
     with explained_filter(wanted.condition):
         return count_images(service.collection.store, wanted.condition)
+
+
+def _hiding(service: Service, wanted: Wanted) -> list[Hiding]:
+    """What each of several filters hides; of one by itself that is all that is hidden."""
+    if len(wanted.picks) + bool(wanted.filter) < 2:
+        return []
+    total = facts_of(service).info.images
+    alone = [
+        (f"{column} “{value}”", Wanted(picks=((column, value),)), wanted.unpicked(column))
+        for column, value in wanted.picks
+    ]
+    if wanted.filter:
+        alone.append(("the condition", Wanted(filter=wanted.filter), wanted.but(filter="")))
+    return [Hiding(name, total - _passing(service, one), rest) for name, one, rest in alone]
 
 
 def _reachable(service: Service, wanted: Wanted, passing: int) -> int | None:

@@ -173,6 +173,9 @@ function counted() {
 document.addEventListener("error", (event) => {
   if (event.target.tagName === "IMG") event.target.classList.add("broken");
 }, true);
+all("img").forEach((one) => { // those that failed before this script came
+  if (one.complete && !one.naturalWidth && one.loading !== "lazy") one.classList.add("broken");
+});
 
 // htmx: short addresses, open panels stay open, a server that is gone says so
 
