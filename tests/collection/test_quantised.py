@@ -89,6 +89,9 @@ def test_bytes_on_disk_and_the_results_of_decoded_codes(
     about = ours.info()
     assert (about.dtype, about.code_bytes, about.dims) == (name, BYTES[name], 128)
     assert about.bytes["codes"] == file.stat().st_size
+    whole = sum(path.stat().st_size for path in ours.path.rglob("*") if path.is_file())
+    lock = (ours.path / "collection.lock").stat().st_size
+    assert sum(about.bytes.values()) == whole - lock
     assert old.info().bytes["codes"] == 128 + COUNT * 512 and old.info().dtype == "float32"
 
     ids = [image.id for image in ours.images()]

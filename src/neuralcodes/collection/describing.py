@@ -17,6 +17,7 @@ from neuralcodes.collection.metadata import own_columns
 from neuralcodes.collection.pictures import Pictures, printable
 from neuralcodes.collection.records import every_image, select
 from neuralcodes.collection.results import ImageRecord, tile_of
+from neuralcodes.collection.rowformat import QUANTISER
 from neuralcodes.collection.schema import DATABASE
 from neuralcodes.collection.segments import FOLDER
 from neuralcodes.collection.sheet import render_sheet
@@ -42,7 +43,7 @@ class Info:
         bad: image files without a code.
         removed_codes: codes that no image has any more and that `compact` would drop.
         segments: files of codes.
-        bytes: on disk, by part: codes, database, index, pictures.
+        bytes: on disk, by part: codes, database, index, pictures, and what decodes stored codes.
         roots: what was indexed: place and kind.
         columns: the user's own.
         index: backend, why it, parameters, memory and measured recall.
@@ -157,6 +158,8 @@ def _sizes(path: Path) -> dict[str, int]:
     for ending in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             sizes["database"] += (path / f"{DATABASE}{ending}").stat().st_size
+    with suppress(FileNotFoundError):
+        sizes["quantiser"] = (path / QUANTISER).stat().st_size
     return sizes
 
 
