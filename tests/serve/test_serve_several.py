@@ -223,6 +223,15 @@ def test_what_cannot_be_served_together(layers: list[Path], cache: Path) -> None
     assert said.exit_code != 0 and "--code goes with one collection" in str(said.exception)
 
 
+def test_a_collection_that_is_served_no_more_works_by_itself(place: Path, cache: Path) -> None:
+    with Collection.open(place, device="cpu") as collection:
+        with TestClient(create_app(collection, Settings(cache=cache, decoders=1))):
+            served = collection.pictures.decoding
+        assert collection.pictures.decoding is not served
+        collection.add(picture_file(900), names=["later"])
+        assert collection.search(picture_file(900), 1)[0].distance == 0
+
+
 def test_one_collection_has_no_switch(client: TestClient) -> None:
     html = client.get("/?id=3", headers=HTML).text
     assert 'class="codes"' not in html and "next-code" not in html

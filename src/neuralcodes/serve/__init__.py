@@ -1,13 +1,14 @@
 """A collection over HTTP: a page for people, an API for programs.
 
-In: a `Collection` and `Settings`.  Out: `create_app`, an ASGI application; `run` serves it.
+In: a `Collection`, or several, and `Settings`.  Out: `create_app`, an ASGI application; `run`
+serves it. `services` gives each collection a `Service` and an address of its own.
 
 What the page may call, and nothing else of the collection: the public functions of
-`service.Service` (one is at `request.app.state.service`), which give the types of `models`:
+`service.Service` (a request's is at `request.scope["service"]`), which give the types of `models`:
 
 - `search(models.Search(id=[…], upload=[…], text=…, exclude=[…], crop=…, filter=…, k=…, page=…))`,
   `upload(data)`, `image(id)`, `images(after, k, filter)`, `info()`, `facets()`, `bad()`
-- `explain(image, by=… | upload=…)`, `heat_picture(…)` (JPEG)
+- `explain(image, by=[…], upload=[…], crop=…)`, `heat_picture(…)` (JPEG); `carry(image, other)`
 - `add(pictures, metadata)`, `remove(ids)`; `sync()`, `compact()` begin jobs; `jobs()`, `job(n)`,
   `stop(n)`
 - `duplicates.find()` (a job), `.page(page, k, undecided)`, `.group(key)`, `.choose(choice)`,

@@ -126,6 +126,10 @@ class ServedPictures:
         self._checked: Recent[tuple[Picture, Pixels]] = Recent(CHECKED)
         collection.pictures.decoding = WorkerDecoding(self._decoders, self._checked)
 
+    def close(self) -> None:
+        """From now on the collection decodes by itself again."""
+        self._collection.pictures.decoding = Decoding()
+
     # Uploads
 
     def check_size(self, data: bytes) -> None:

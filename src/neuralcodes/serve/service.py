@@ -97,6 +97,7 @@ class Service:
         self._adder.close()
         self._looker.close(PATIENCE)
         self._batcher.close(PATIENCE / 4)
+        self._pictures.close()
 
     def ready(self) -> models.Ready:
         """Whether every part can do its work."""
