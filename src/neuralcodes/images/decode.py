@@ -129,10 +129,12 @@ def _unknown(data: bytes) -> str:
 @functools.cache
 def formats() -> tuple[str, ...]:
     """Those of `FORMATS` that can be read with the packages installed here."""
-    Image.init()
+    for name in ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP", "Avif"):
+        with suppress(ImportError):  # older Pillows know no AVIF; all of Pillow's readers take long
+            importlib.import_module(f"PIL.{name}ImagePlugin")
     with suppress(ImportError):  # an extra
         importlib.import_module("pillow_heif").register_heif_opener()
-    return tuple(name for name in FORMATS if name in Image.OPEN)  # older ones know no AVIF
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _prepare(image: Image.Image, size: tuple[int, int] | None) -> int:
