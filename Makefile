@@ -3,7 +3,7 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/neuralcodes demo
@@ -21,10 +21,21 @@ format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Races us against the peers, all rows of results/bench/README.md; about half an hour on an idle
+# machine. ROWS="map search" runs only these.
+bench: $(VENV)/ready .venv-bench/ready
+	$(BIN)/python benchmarks/bench.py $(ROWS)
+
+# The peers' own environment, 3 GB: TensorFlow, vector stores and others that we do not depend on.
+.venv-bench/ready: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --no-deps --requirement benchmarks/peers.txt
+	touch $@
+
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-bench build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -1,62 +1,141 @@
-"""Contestants in turn (A B A B …) in one process, so that a drifting machine drifts for all.
+"""What the benchmarks share: contestants in turn, those of another environment, the record.
 
-What counts is the ratio pair by pair: median, least and greatest.
+Contestants of another environment are processes that stay warm (`Worker`) and time themselves on
+their side of the pipe.
 """
 
 from __future__ import annotations
 
-import statistics
+import json
+import os
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from neuralcodes.common.files import write_json
-from neuralcodes.common.machine import describe_machine, versions
+from neuralcodes.common.machine import cpu_count, describe_machine, versions
+from neuralcodes.common.racing import Ratio, Seconds, race, take_turns
 
-RESULTS = Path(__file__).parent.parent / "results" / "bench"
+__all__ = [
+    "RESULTS", "SCRATCH", "Ratio", "Seconds", "Worker", "race", "record", "take_turns",
+]  # fmt: skip
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results" / "bench"
+SCRATCH = ROOT / "runs" / "bench"  # ignored by git
+OURS = Path(sys.executable)
+PEERS = ROOT / ".venv-bench" / "bin" / "python"  # made by `make .venv-bench/ready`
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Ours over a peer in speed: above 1 is faster."""
-
-    median: float
-    low: float
-    high: float
+class WorkerError(RuntimeError):
+    """A contestant that cannot run here."""
 
 
-def race(
-    ours: Callable[[], object],
-    peers: Mapping[str, Callable[[], object]],
-    rounds: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> tuple[float, dict[str, Ratio]]:
-    """Our median seconds, and for each peer its seconds over ours.
+class Worker:
+    """A contestant in its own process; see `worker.py`.
 
     Args:
-        ours, peers: what to time; each does the same work at each call. One round before the
-            first is not counted.
-        rounds: so many are counted.
-        clock: `time.process_time` for CPU seconds, where other work shares the machine.
+        what: MODULE:FUNCTION.
+        python: of its environment.
+        arguments: for the function.
+
+    Attributes:
+        started: seconds that getting ready took.
+
+    Raises:
+        WorkerError: its environment is not there, or it could not get ready.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
-    for number in range(rounds + 1):
-        for name, call in (("ours", ours), *peers.items()):
-            start = clock()
-            call()
-            if number:
-                seconds[name].append(clock() - start)
-    ratios = {
-        name: [peer / own for peer, own in zip(seconds[name], seconds["ours"], strict=True)]
-        for name in peers
-    }
-    return statistics.median(seconds["ours"]), {
-        name: Ratio(statistics.median(values), min(values), max(values))
-        for name, values in ratios.items()
-    }
+
+    def __init__(self, what: str, python: Path = PEERS, **arguments: Any) -> None:
+        if not python.exists():
+            raise WorkerError(f"{python}: not there; make it with: make .venv-bench/ready")
+        threads = os.environ.get("OMP_NUM_THREADS", str(cpu_count()))
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+        self._process = subprocess.Popen(
+            [str(python), str(Path(__file__).parent / "worker.py"), what, json.dumps(arguments)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=None if "BENCH_DEBUG" in os.environ else subprocess.DEVNULL,
+            env={**os.environ, **quiet, "OMP_NUM_THREADS": threads},
+        )  # fmt: skip
+        self.what = what
+        self.started = float(self._answer()["seconds"])
+
+    def ask(self, **arguments: Any) -> dict[str, Any]:
+        """One call: `seconds`, `cpu_seconds`, `result`.
+
+        Raises:
+            WorkerError: it failed.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(arguments) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def timed(self, **arguments: Any) -> Callable[[], Seconds]:
+        """A contestant for `race`."""
+        return lambda: Seconds(self.ask(**arguments)["seconds"])
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        value: dict[str, Any] = json.loads(line) if line else {"error": "ended without an answer"}
+        if "error" in value:
+            raise WorkerError(f"{self.what}: {value['error']}")
+        return value
+
+
+def start_workers(
+    wanted: Mapping[str, Callable[[], Worker]],
+) -> tuple[dict[str, Worker], dict[str, str]]:
+    """Those contestants that run here, and why the others do not."""
+    running: dict[str, Worker] = {}
+    absent: dict[str, str] = {}
+    for name, start in wanted.items():
+        try:
+            running[name] = start()
+        except WorkerError as error:
+            absent[name] = str(error)
+            print(f"{name}: {error}", flush=True)
+    return running, absent
+
+
+def peer_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of packages in the peers' environment."""
+    script = (
+        "import importlib.metadata as m, json, sys; "
+        "print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    )
+    try:
+        done = subprocess.run(
+            [str(PEERS), "-c", script, *packages], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return dict(json.loads(done.stdout))
 
 
 def record(
@@ -70,6 +149,7 @@ def record(
     folder: Path = RESULTS,
 ) -> Path:
     """Write `results/bench/NAME.json`, or into another folder, and print its figures."""
+    folder = Path(os.environ.get("BENCH_RESULTS", folder))
     path = folder / f"{name}.json"
     value = {
         "name": name,
@@ -87,5 +167,5 @@ def record(
     write_json(path, value)
     for peer, r in peers.items():
         print(f"{name}: {r.median:.2f} × {peer} ({r.low:.2f} to {r.high:.2f})")
-    print(f"target {target}: {'met' if met else 'missed'}; {path}")
+    print(f"target {target}: {'met' if met else 'missed'}; {path}", flush=True)
     return path
