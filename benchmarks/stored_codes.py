@@ -6,8 +6,7 @@
 `disk`: the pictures of a collection of float32 codes of the shipped network (made by `neuralcodes
 index`) are indexed again into one collection a form: float32, float16, and each quantiser, fitted
 on 2,000 of the codes. The network's codes are taken from COLLECTION, all else is done. Bytes an
-image by part, of the collection as `compact` leaves it, and the seconds of a search by an image of
-it from a fresh process.
+image by part, of the collection as `compact` leaves it.
 
 `scan`: one warm query by exact search, in turns: codes as floats in a mapped file, as a collection
 of quantised codes kept them before; the same codes in the quantiser's bytes, as the first queries
@@ -23,8 +22,6 @@ import argparse
 import hashlib
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -46,13 +43,7 @@ from neuralcodes.index.scan import KEEP_AFTER, ScanIndex
 RESULTS = Path(__file__).parent.parent / "results" / "collections"
 FORMS = ("float32", "float16", "half", "int8", "opq32", "pq32", "binary")
 LEARN = 2000  # codes to fit quantisers on
-SEARCHES = 3
 ROUNDS = 25
-
-
-def run(*words: object) -> None:
-    command = [sys.executable, "-m", "neuralcodes", *map(str, words)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def fit(values: np.ndarray, spec: CodeSpec, forms: list[str]) -> None:
@@ -101,18 +92,12 @@ def disk(path: Path, forms: list[str]) -> None:
                 collection.sync(roots)
                 collection.compact()
                 about = collection.info()
-            seconds = []
-            for _ in range(SEARCHES):
-                start = time.perf_counter()
-                run("search", Path(base) / form, "id:5", "--json")
-                seconds.append(time.perf_counter() - start)
             rows[form] = {
                 "code_bytes": about.code_bytes,
                 "images": about.images,
                 "contents": about.contents,
                 "codes": about.bytes["codes"],
                 "parts_per_image": about.to_json()["parts_per_image"],
-                "cold_search_seconds": round(min(seconds), 3),
             }
             print(form, rows[form], flush=True)
     exact = all(row["codes"] == row["contents"] * row["code_bytes"] + 128 for row in rows.values())
