@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -10,6 +11,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +21,14 @@ from PIL import Image
 from neuralcodes.codes.spec import Preprocessing
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
-from neuralcodes.images.decode import decode
+from neuralcodes.images.decode import decode, open_picture
+from neuralcodes.images.facts import image_facts
 from neuralcodes.serve.batching import Batcher
 from neuralcodes.serve.decoding import Decoders
 from neuralcodes.serve.diskcache import DiskCache
 from neuralcodes.serve.errors import BadPictureError, BusyError, TooLargeError, UnavailableError
 from neuralcodes.serve.jobs import Jobs
+from neuralcodes.serve.pictures import Recent, WorkerDecoding
 from neuralcodes.serve.settings import Settings
 
 PRE = Preprocessing((64, 64), "crop", (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
@@ -66,8 +70,64 @@ def test_a_decoder_gives_the_pixels_that_indexing_gets() -> None:
         assert (facts.width, facts.height, facts.kind) == (60, 40, kind)
     assert told == ["ok"] * 3
     decoders.close()
-    with pytest.raises((UnavailableError, BadPictureError)):
+    with pytest.raises(UnavailableError):
         decoders.pixels(data, PRE, None)
+
+
+def turned_file(width: int, height: int) -> bytes:
+    """A picture that lies on its side and says so."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    paint(4, width, height).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def test_a_decoder_gives_pictures_and_facts_upright() -> None:
+    decoders, _ = outcomes_of(pixels=1000)
+    data = turned_file(80, 50)
+    with pytest.raises(TooLargeError, match="at most 1,000"):
+        decoders.picture(data, 30)
+    picture = decoders.picture(data, 30, most=4000)
+    assert picture.shape == (30, 19, 3)
+    assert np.array_equal(picture, np.asarray(open_picture(data, 30)))
+    facts, _ = decoders.pixels(data, PRE, None, most=4000)
+    assert (facts.width, facts.height, facts.upright) == (80, 50, image_facts(data))
+    assert (facts.upright.width, facts.upright.height) == (50, 80)
+    decoders.close()
+
+
+def test_long_work_waits_for_a_decoder_and_takes_what_was_checked() -> None:
+    """As bringing up to date does while visitors keep every decoder busy."""
+
+    class Busy(Decoders):
+        tries = 0
+
+        def pixels(self, *given: Any) -> Any:
+            self.tries += 1
+            if self.tries < 3:
+                raise BusyError("all decoders are busy")
+            return super().pixels(*given)
+
+    decoders = Busy(Settings(decoders=1), lambda *_: None)
+    checked: Recent[Any] = Recent(4)
+    decoding = WorkerDecoding(decoders, checked)
+    data = turned_file(80, 50)
+    pixels, facts = decoding.pixels(data, PRE)
+    assert decoders.tries == 3 and facts == image_facts(data)
+    assert np.array_equal(pixels, decode(data, (64, 64), "crop"))
+    checked.put(hashlib.sha256(data).digest(), decoders.pixels(data, PRE, None))
+    again, _ = decoding.pixels(data, PRE)
+    assert decoders.tries == 4 and np.array_equal(again, pixels)
+    decoding.pixels(data, PRE)
+    assert decoders.tries == 5  # it was taken, and is not kept
+    for bad in (b"no picture", data[:300], png_bomb(20_000, 20_000, rows=1)):
+        with pytest.raises(ValueError, match=r"not an image|damaged|pixels"):
+            decoding.pixels(bad, PRE)
+        with pytest.raises(ValueError, match=r"not an image|damaged|pixels"):
+            decoding.picture(bad, 100)
+    decoders.close()
+    with pytest.raises(UnavailableError):  # and does not wait for ever
+        decoding.picture(data, 100)
 
 
 def test_pictures_that_would_fill_memory_or_time_are_refused_and_the_next_is_served() -> None:

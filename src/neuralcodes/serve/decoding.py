@@ -233,6 +233,8 @@ class Decoders:
             )
             outcome = "ok" if made else "bad"
         except _EndedError as ended:
+            if self._closed:  # it is no fault of the picture's, which must not be called bad
+                raise UnavailableError("shutting down") from None
             raise BadPictureError(str(ended)) from None
         finally:
             if outcome == "killed" and worker is not None:
