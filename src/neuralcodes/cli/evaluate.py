@@ -19,8 +19,8 @@ def evaluate(
     target: Annotated[
         Path | None,
         typer.Argument(
-            help="A run folder; with --protocol, codes (of `extract`, or RUN@LAYER), or the code "
-            "of a pretrained network, which is made of the images of --data."
+            help="A run folder; with --protocol, a collection, codes (of `extract`, or RUN@LAYER), "
+            "or the code of a pretrained network, which is made of the images of --data."
         ),
     ] = None,
     data: options.Data = None,
@@ -53,7 +53,7 @@ def evaluate(
         _list_protocols()
         return
     if target is None:
-        raise UserError("TARGET: give a run folder, or codes and a --protocol")
+        raise UserError("TARGET: give a run folder, or a collection or codes and a --protocol")
     if protocol is None:
         if gnd or queries or distractors or rerank or out or as_json:
             raise UserError("--protocol: say by which one; `--protocol list` shows them")
@@ -92,14 +92,18 @@ def evaluate(
 
 
 def _evaluate_run(run: Path, data: Path | None, device: str, precision: str) -> None:
+    from functools import partial
+
     from neuralcodes.cli.show import show_run
+    from neuralcodes.common.team import start_team
     from neuralcodes.experiments.founding import evaluate_run, reopen, report_run
 
     if run.with_name(run.name + ".npy").is_file() or run.suffix in (".npy", ".json"):
         raise UserError(f"{run}: these are codes; say by which --protocol they are judged")
+    team, device = start_team(device)
     folder, prepared = reopen(run, data)
     evaluate_run(folder, prepared, device, precision)
-    report_run(folder, prepared)
+    team.lead(partial(report_run, folder, prepared))
     show_run(folder)
 
 

@@ -24,10 +24,12 @@ def reproduce(
 ) -> None:
     """Train on most classes, search among the others, report: the founding experiment."""
     from neuralcodes.cli.show import show_run
+    from neuralcodes.common.team import start_team
     from neuralcodes.experiments.configuration import Configuration
     from neuralcodes.experiments.founding import reproduce as run_all
     from neuralcodes.training.recipe import Recipe
 
+    device = start_team(device)[1]
     configuration = Configuration(
         data=data,
         classes=classes,

@@ -132,9 +132,13 @@ def train(
 ) -> None:
     """Train a network; the classes it does not see are left for `evaluate`.
 
+    Under torchrun all its processes train together: torchrun --nproc-per-node 2 -m neuralcodes
+    train …
+
     With --from (recipe retraining) or --labels none it also judges before and after, and reports.
     """
     _check(start, labels, freeze, classes, train_classes, data)
+    from neuralcodes.common.team import start_team
     from neuralcodes.experiments.configuration import (
         FOUNDING_SHARE,
         RETRAINING_SHARE,
@@ -146,6 +150,7 @@ def train(
     from neuralcodes.training.augmentation import Augmentation
     from neuralcodes.training.recipes import default_network, make_recipe
 
+    device = start_team(device)[1]
     how = make_recipe(
         recipe,
         labelled=labels == "folder",

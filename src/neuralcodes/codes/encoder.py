@@ -20,6 +20,7 @@ from neuralcodes.codes.store import Codes, load_codes, new_codes
 from neuralcodes.codes.transforms.chain import Form, open_chain
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
+from neuralcodes.common.team import Team
 from neuralcodes.images.imageset import ImageSet, Pixels
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.runtime import Runtime
@@ -127,6 +128,8 @@ class Encoder:
     ) -> list[Codes]:
         """Codes of a whole image set, in memory-mapped files.
 
+        In a team each rank makes some of them; the first one writes, in a folder that all see.
+
         Args:
             images: of the network's input size.
             folder: where the files go, NAME.npy and NAME.json for each code.
@@ -143,17 +146,29 @@ class Encoder:
             )
         keys = tuple(images.key(row) for row in range(len(images)))
         paths = [folder / name for name in names or self.file_names()]
+        team = Team.current()
+        passes = [
+            np.arange(start, min(start + BATCH, len(images)))
+            for start in range(0, len(images), BATCH)
+        ]
         with ExitStack() as files, progress(len(images), "codes") as bar:
-            arrays = [
-                files.enter_context(new_codes(path, spec, keys, images.fingerprint()))
-                for path, spec in zip(paths, self.specs, strict=True)
-            ]
-            for start in range(0, len(images), BATCH):
-                rows = np.arange(start, min(start + BATCH, len(images)))
-                for array, code in zip(arrays, self.encode(images.read(rows)), strict=True):
-                    array[rows] = code
-                bar.update(len(rows))
+            arrays = []
+            if team.leads:
+                arrays = [
+                    files.enter_context(new_codes(path, spec, keys, images.fingerprint()))
+                    for path, spec in zip(paths, self.specs, strict=True)
+                ]
+            # the passes are the same for any number of ranks, so the codes are too, to the bit
+            for at in range(0, len(passes), team.size):
+                turn = passes[at : at + team.size]
+                mine = turn[team.rank : team.rank + 1]
+                found = team.gather([self.encode(images.read(rows)) for rows in mine])
+                for rows, made in zip(turn, found, strict=False):
+                    for array, code in zip(arrays, made[0], strict=False):
+                        array[rows] = code
+                    bar.update(len(rows))
             del arrays
+        team.lead(lambda: None)  # the files are whole
         return [load_codes(path) for path in paths]
 
     def file_names(self) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from neuralcodes.common.team import Team
+
 Watcher = Callable[[str, int, int], None]
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
@@ -35,6 +37,8 @@ def progress(total: int, what: str, unit: str = "image") -> tqdm[Any]:
     if watcher is not None:
         return _Watched(watcher, total, what)
     terminal = sys.stderr.isatty()
+    if not Team.current().leads:
+        return tqdm(total=total, disable=True)
     return tqdm(
         total=total,
         desc=what,

@@ -15,9 +15,10 @@ from neuralcodes.evaluation.measures import (
     precision_recall_curve,
     recall_at,
 )
-from neuralcodes.evaluation.ranks import RelevantRanks, relevant_ranks
+from neuralcodes.evaluation.ranks import RelevantRanks
 from neuralcodes.evaluation.relevance import ClassRelevance
 from neuralcodes.evaluation.score import Estimate, Score
+from neuralcodes.evaluation.sharing import team_ranks
 from neuralcodes.index.exact import Database, search_exact
 from neuralcodes.index.ranking import Ranking
 
@@ -73,7 +74,7 @@ def class_ranks(
     """
     database = Database.of(codes)
     # queries in the database's own memory take half of the products
-    return relevant_ranks(database.values, database, ClassRelevance.among(labels))
+    return team_ranks(database.values, database, ClassRelevance.among(labels))
 
 
 def class_retrieval(spec: CodeSpec, ranks: RelevantRanks, neighbours: Ranking) -> ClassRetrieval:

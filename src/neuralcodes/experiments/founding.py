@@ -7,13 +7,14 @@ leaves its results in the run folder, where the next finds them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json
+from neuralcodes.common.team import Team
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.stored import load_retrieval, save_retrieval
 from neuralcodes.experiments.configuration import Configuration, Prepared, describe, prepare
@@ -68,22 +69,27 @@ def reproduce(configuration: Configuration, out: Path, resume: bool = False) -> 
     prepared = prepare(configuration)
     run = train_run(configuration, prepared, out, resume)
     evaluate_run(run, prepared, configuration.device)
-    report_run(run, prepared)
+    Team.current().lead(partial(report_run, run, prepared))
     return run
 
 
 def train_run(
     configuration: Configuration, prepared: Prepared, out: Path, resume: bool = False
 ) -> RunFolder:
-    """Train, and leave configuration, history and weights in the run folder."""
-    run = RunFolder(out)
+    """Train, and leave configuration, history and weights in the run folder.
+
+    In a team (`common.team`) all ranks train and the first one writes.
+    """
+    run, team = RunFolder(out), Team.current()
     precision = configuration.precision
     started = checkpoint_config(run.checkpoints) if resume else None
     if started is not None and precision == "auto":
         precision = started["precision"]  # a measurement might come out otherwise this time
     runtime = choose_runtime(configuration.device, precision)
-    run.write_config(describe(prepared, configuration, runtime), resume)
-    run.metrics_file.unlink(missing_ok=True)  # until the run is whole again
+    runtime = replace(runtime, precision=team.share(runtime.precision))  # measured by each
+    config = describe(prepared, configuration, runtime)
+    team.lead(partial(run.write_config, config, resume))
+    team.lead(partial(run.metrics_file.unlink, missing_ok=True))  # until the run is whole again
     kind = get_network(configuration.network)
     trained = train(
         kind,
@@ -98,16 +104,14 @@ def train_run(
         after_epoch=partial(_record_history, run),
     )
     network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)
-    save_network(run.weights_file, network)
-    write_json(
-        run.training_file,
-        {
-            "epochs": len(trained.history),
-            "kept_epoch": trained.kept_epoch,
-            "stopped_because": trained.stopped_because,
-            "weights": network.weights,
-        },
-    )
+    ended = {
+        "epochs": len(trained.history),
+        "kept_epoch": trained.kept_epoch,
+        "stopped_because": trained.stopped_because,
+        "weights": network.weights,
+    }
+    team.lead(partial(save_network, run.weights_file, network))
+    team.lead(partial(write_json, run.training_file, ended))
     return run
 
 
@@ -120,17 +124,22 @@ def evaluate_run(
     run: RunFolder, prepared: Prepared, device: str = "auto", precision: str = "fp32"
 ) -> Evaluation:
     """Score classifier and codes of a trained run; `metrics.json` is written last."""
+    team = Team.current()
     _require_same_images(run, prepared)
-    run.metrics_file.unlink(missing_ok=True)
+    team.lead(partial(run.metrics_file.unlink, missing_ok=True))
     runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
     network = open_network(str(run.path))
     labelled = prepared.labelled
     classification = _score_classifier(network, prepared, runtime) if labelled else {}
     retrievals = judge_codes(network, prepared, runtime, run.codes)
-    for layer, found in retrievals.items():
-        save_retrieval(run.retrieval(layer), found, prepared.split.ood.fingerprint())
     evaluation = Evaluation(classification, retrievals, _before(run, retrievals))
-    write_json(run.metrics_file, _metrics(run, evaluation))
+
+    def write() -> None:
+        for layer, found in retrievals.items():
+            save_retrieval(run.retrieval(layer), found, prepared.split.ood.fingerprint())
+        write_json(run.metrics_file, _metrics(run, evaluation))
+
+    team.lead(write)
     return evaluation
 
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from neuralcodes.common.errors import UserError
+from neuralcodes.common.team import Team
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.stored import save_retrieval
 from neuralcodes.experiments.configuration import Configuration, Prepared, prepare
@@ -54,9 +55,13 @@ def retrain(configuration: Configuration, out: Path, resume: bool = False) -> Ru
     prepared = prepare(configuration)
     run = train_run(configuration, prepared, out, resume)
     start = configuration.start or _untrained(configuration, prepared)
-    judge_start(run, start, prepared, configuration.device)
-    evaluate_run(run, prepared, configuration.device)
-    report_run(run, prepared)
+
+    def judge() -> None:
+        judge_start(run, start, prepared, configuration.device)
+        evaluate_run(run, prepared, configuration.device)
+        report_run(run, prepared)
+
+    Team.current().lead(judge)
     return run
 
 

@@ -59,8 +59,25 @@ class Mixed:
     share: float
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """Draws for each image of a batch, of which some rows are at hand (None for all)."""
+
+    generator: torch.Generator
+    total: int
+    rows: torch.Tensor | None = None
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+        values = _uniform(self.generator, self.total, low, high)
+        return values if self.rows is None else values[self.rows]
+
+
 def augment(
-    pixels: torch.Tensor, labels: torch.Tensor, how: Augmentation, draw: torch.Generator
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+    how: Augmentation,
+    draw: torch.Generator,
+    part: tuple[int, torch.Tensor] | None = None,
 ) -> Mixed:
     """Views of a batch.
 
@@ -68,11 +85,14 @@ def augment(
         pixels: float32 k×3×H×W, normalised.
         labels: int64 k.
         draw: a generator on the CPU, so that a seed gives the same views on every device.
+        part: these are rows (int64 k) of a batch of so many images, and get the views that they
+            would have got in it. Not with cutmix, which needs all of them.
     """
-    views = _crop(pixels, how, draw)
-    views = _recolour(views, how, draw)
+    own = _Draw(draw, *(part or (len(pixels),)))
+    views = _crop(pixels, how, own)
+    views = _recolour(views, how, own)
     if how.erase:
-        views = _erase(views, how.erase, draw)
+        views = _erase(views, how.erase, own)
     if how.cutmix and _uniform(draw, 1).item() < how.cutmix:
         return _cutmix(views, labels, draw)
     return Mixed(views, labels, labels, 1.0)
@@ -84,16 +104,16 @@ def _uniform(
     return torch.rand(count, generator=draw) * (high - low) + low
 
 
-def _crop(pixels: torch.Tensor, how: Augmentation, draw: torch.Generator) -> torch.Tensor:
+def _crop(pixels: torch.Tensor, how: Augmentation, draw: _Draw) -> torch.Tensor:
     count, _, height, width = pixels.shape
-    area = _uniform(draw, count, how.smallest_area)
-    aspect = _uniform(draw, count, math.log(3 / 4), math.log(4 / 3)).exp()
+    area = draw.uniform(how.smallest_area)
+    aspect = draw.uniform(math.log(3 / 4), math.log(4 / 3)).exp()
     # shares of the image's width and height that the crop takes, and where its centre may lie
     wide = (area * aspect).sqrt().clamp(max=1)
     high = (area / aspect).sqrt().clamp(max=1)
-    left = (1 - wide) * _uniform(draw, count, -1)
-    top = (1 - high) * _uniform(draw, count, -1)
-    mirror = _uniform(draw, count) < 0.5 if how.flip else torch.zeros(count, dtype=torch.bool)
+    left = (1 - wide) * draw.uniform(-1)
+    top = (1 - high) * draw.uniform(-1)
+    mirror = draw.uniform() < 0.5 if how.flip else torch.zeros(count, dtype=torch.bool)
     affine = torch.zeros(count, 2, 3)
     affine[:, 0, 0] = torch.where(mirror, -wide, wide)
     affine[:, 0, 2] = left
@@ -105,14 +125,14 @@ def _crop(pixels: torch.Tensor, how: Augmentation, draw: torch.Generator) -> tor
     return views.contiguous(memory_format=torch.channels_last)
 
 
-def _recolour(views: torch.Tensor, how: Augmentation, draw: torch.Generator) -> torch.Tensor:
+def _recolour(views: torch.Tensor, how: Augmentation, draw: _Draw) -> torch.Tensor:
     count = len(views)
     if not how.jitter and not how.grey:
         return views
     gain, shift, colour = (
-        _uniform(draw, count, -how.jitter, how.jitter).view(-1, 1, 1, 1) for _ in range(3)
+        draw.uniform(-how.jitter, how.jitter).view(-1, 1, 1, 1) for _ in range(3)
     )
-    colour = torch.where(_uniform(draw, count).view(-1, 1, 1, 1) < how.grey, -1.0, colour)
+    colour = torch.where(draw.uniform().view(-1, 1, 1, 1) < how.grey, -1.0, colour)
     # per image one affine map of its channels: x → (1+g)·(c·x + (1−c)·grey(x)) + s
     weights = torch.tensor(GREY)
     keep = 1 + colour.view(-1, 1, 1)
@@ -125,31 +145,30 @@ def _recolour(views: torch.Tensor, how: Augmentation, draw: torch.Generator) -> 
     return mixed.view(count, *views.shape[2:], 3).permute(0, 3, 1, 2)
 
 
-def _erase(views: torch.Tensor, share: float, draw: torch.Generator) -> torch.Tensor:
-    count, _, height, width = views.shape
-    inside = _boxes(count, height, width, _uniform(draw, count, 0.02, 1 / 3), draw)
-    chosen = (_uniform(draw, count) < share).view(-1, 1, 1)
+def _erase(views: torch.Tensor, share: float, draw: _Draw) -> torch.Tensor:
+    _, _, height, width = views.shape
+    inside = _boxes(height, width, draw.uniform(0.02, 1 / 3), draw)
+    chosen = (draw.uniform() < share).view(-1, 1, 1)
     return views.masked_fill((inside & chosen).unsqueeze(1).to(views.device), 0.0)
 
 
 def _cutmix(views: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Mixed:
     count, _, height, width = views.shape
-    inside = _boxes(1, height, width, _uniform(draw, 1), draw).to(views.device)
+    one = _Draw(draw, 1)
+    inside = _boxes(height, width, one.uniform(), one).to(views.device)
     partner = torch.randperm(count, generator=draw).to(views.device)
     mixed = torch.where(inside.unsqueeze(1), views[partner], views)
     share = 1.0 - inside.float().mean().item()
     return Mixed(mixed, labels, labels[partner.to(labels.device)], share)
 
 
-def _boxes(
-    count: int, height: int, width: int, area: torch.Tensor, draw: torch.Generator
-) -> torch.Tensor:
+def _boxes(height: int, width: int, area: torch.Tensor, draw: _Draw) -> torch.Tensor:
     """Masks bool count×height×width of a box of this share of the area, cut off at the border."""
     side = area.sqrt()
 
     def span(pixels: int) -> torch.Tensor:
-        centre = _uniform(draw, count) * pixels
-        places = torch.arange(pixels).expand(count, -1) + 0.5
+        centre = draw.uniform() * pixels
+        places = torch.arange(pixels).expand(len(area), -1) + 0.5
         return (places - centre[:, None]).abs() < (side * pixels / 2)[:, None]
 
     return span(height)[:, :, None] & span(width)[:, None, :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -72,17 +72,24 @@ class Batches:
         Args:
             order: rows, int64, on the CPU.
         """
+        return self.stream_parts(torch.split(order, size))
+
+    def stream_parts(
+        self, parts: Sequence[torch.Tensor]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pixels and labels of each of these parts, rows as for `stream`."""
         # All rows cross over once: a copy for each batch would make the host wait for the GPU.
-        there = order.to(self.runtime.device)
-        wanted = torch.split(self.labels()[there], size)
+        sizes = [len(rows) for rows in parts]
+        there = torch.cat([*parts, torch.zeros(0, dtype=torch.int64)]).to(self.runtime.device)
+        wanted = torch.split(self.labels()[there], sizes)
         if self._resident is not None:
             raw: Iterable[torch.Tensor] = (
-                self._resident[rows] for rows in torch.split(there, size)
+                self._resident[rows] for rows in torch.split(there, sizes)
             )
         elif self.runtime.device.type == "cuda":
-            raw = read_ahead(self._read_pinned, torch.split(order, size))
+            raw = read_ahead(self._read_pinned, parts)
         else:
-            raw = map(self._read, torch.split(order, size))
+            raw = map(self._read, parts)
         for pixels, labels in zip(raw, wanted, strict=True):
             yield self._normalise(pixels), labels
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neuralcodes.common.progress import progress
+from neuralcodes.common.team import ALONE, Team
 from neuralcodes.networks.runtime import evaluating
 from neuralcodes.training.batches import Batches
 
@@ -47,15 +48,17 @@ class Tally:
             self._sums += batch.double()
             self._count += count
 
-    def score(self) -> ClassifierScore:
-        """The means so far. Waits for the device."""
-        return ClassifierScore(*(self._sums / max(self._count, 1)).tolist())
+    def score(self, team: Team = ALONE) -> ClassifierScore:
+        """The means so far, of all ranks' batches together. Waits for the device, and for them."""
+        counts = torch.tensor([self._count], dtype=torch.float64, device=self._sums.device)
+        *sums, count = team.add_up(torch.cat([self._sums, counts])).tolist()
+        return ClassifierScore(*(value / max(count, 1) for value in sums))
 
 
 def evaluate_classifier(
     network: nn.Module, batches: Batches, what: str | None = None
 ) -> ClassifierScore:
-    """Score `network` on all images, without dropout.
+    """Score `network` on all images, without dropout; each rank of a team takes a part.
 
     Args:
         what: name for a progress bar; no bar without it.
@@ -65,10 +68,12 @@ def evaluate_classifier(
         evaluating(network),
         progress(len(batches), what) if what else nullcontext() as bar,
     ):
-        for pixels, labels in batches.stream(torch.arange(len(batches)), EVALUATION_BATCH):
+        parts = torch.split(torch.arange(len(batches)), EVALUATION_BATCH)
+        team = Team.current()
+        for pixels, labels in batches.stream_parts(parts[team.part(len(parts))]):
             with batches.runtime.autocast():
                 logits = network(pixels).float()
             tally.add(F.cross_entropy(logits, labels), logits, labels)
             if bar is not None:
                 bar.update(len(labels))
-    return tally.score()
+    return tally.score(team)

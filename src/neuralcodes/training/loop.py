@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
+from neuralcodes.common.team import ALONE, Team
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import NetworkKind
@@ -34,9 +37,10 @@ from neuralcodes.training.checkpoint import (
 from neuralcodes.training.classification import ClassifierScore, Tally
 from neuralcodes.training.history import Epoch, History, best_epoch, epochs_since_best
 from neuralcodes.training.layers import Learning, prepare_layers, take_weights
-from neuralcodes.training.objective import Classes, Objective, Views
+from neuralcodes.training.objective import VIEWS, Classes, Objective, Views
 from neuralcodes.training.optimizer import make_optimizer, set_rate
 from neuralcodes.training.recipe import Recipe
+from neuralcodes.training.sharing import Share, share_layers
 
 SHOW_EVERY = 1.0  # seconds between two looks at the loss
 
@@ -59,6 +63,7 @@ class Trainee:
     optimizer: torch.optim.Optimizer
     average: Average | None
     learning: Learning
+    share: Share = field(default_factory=lambda: Share(ALONE))
 
     @property
     def judged(self) -> nn.Module:
@@ -91,6 +96,9 @@ def train(
     was killed and resumed gives the weights of an unbroken one: to the bit on the same kind of
     processor with the same number of threads.
 
+    In a team (`common.team`) each rank takes its rows of every batch, and what is learned is the
+    same but for rounding. The first rank writes the checkpoints; all must see their folder.
+
     Args:
         classes: how many classes to tell apart; labels are below it. Without labels it only gives
             the classifier its size.
@@ -119,13 +127,17 @@ def train(
     learning = prepare_layers(network, kind, recipe.freeze, recipe.layer_decay)
     optimizer = make_optimizer(network, recipe, learning.scales)
     average = Average(network, recipe.average) if recipe.average else None
-    trainee = Trainee(network, optimizer, average, learning)
+    team = Team.current()
+    share = Share(team, VIEWS if recipe.objective == "views" else 1)
+    share_layers(network, share)
+    trainee = Trainee(network, optimizer, average, learning, share)
     config = _configuration(kind, classes, train_images, val_images, recipe, runtime)
     if start is not None:
         config["start"] = start.weights
     keep_best = recipe.keep == "best"
     history: History = []
-    with hold_checkpoints(checkpoints):
+    with ExitStack() as held:
+        team.lead(lambda: _nothing(held.enter_context(hold_checkpoints(checkpoints))))
         newest = latest_checkpoint(checkpoints)
         if newest is not None:
             if not resume:
@@ -133,23 +145,25 @@ def train(
                     f"{checkpoints}: holds a started run; give --resume or another --out"
                 )
             history = load_checkpoint(newest, network, optimizer, config, trainee.averaged)
-            after_epoch(history)
+            team.lead(partial(after_epoch, history))
         if not stop_reason(history, recipe):
-            check_checkpoint_room(checkpoints, optimizer, keep_best)
-            objective = _objective(network, kind, recipe, runtime)
+            team.lead(partial(check_checkpoint_room, checkpoints, optimizer, keep_best))
+            objective = _objective(network, kind, recipe, runtime, share)
             batches = Batches(train_images, kind, runtime), Batches(val_images, kind, runtime)
         while not (reason := stop_reason(history, recipe)):
             number = len(history) + 1
             epoch = _run_epoch(trainee, objective, *batches, recipe, number)
             history = [*history, epoch]
-            save_checkpoint(
-                checkpoints, network, optimizer, history, config, keep_best, trainee.averaged
-            )
-            after_epoch(history)
+            team.lead(partial(
+                save_checkpoint, checkpoints, network, optimizer, history, config, keep_best,
+                trainee.averaged,
+            ))  # fmt: skip
+            team.lead(partial(after_epoch, history))
         kept = best_epoch(history) if keep_best else history[-1].epoch
         if kept != history[-1].epoch:
             file = "weights.safetensors" if average is None else AVERAGE
             load_weights(trainee.judged, checkpoint_of(checkpoints, kept) / file, kind.name)
+        team.lead(lambda: None)  # all have read
     return Trained(trainee.judged.eval(), history, kept, reason)
 
 
@@ -187,14 +201,19 @@ def _check_images(images: ImageSet, kind: NetworkKind, classes: int, recipe: Rec
         raise ValueError(f"{images.source}: labels up to {labels.max()}, but {classes} classes")
 
 
+def _nothing(_value: object) -> None:
+    """What a team shares must be nothing but data."""
+
+
 def _objective(
-    network: nn.Module, kind: NetworkKind, recipe: Recipe, runtime: Runtime
+    network: nn.Module, kind: NetworkKind, recipe: Recipe, runtime: Runtime, share: Share
 ) -> Objective:
     if recipe.batch_size == 1 and _learns_statistics(network.train()):
         raise UserError("--batch-size 1: batch normalisation needs at least 2 images a step")
     if recipe.objective == "views":
-        return Views(network, kind, recipe, runtime)
-    return Classes(runtime.training_forward(network), recipe, runtime)
+        return Views(network, kind, recipe, runtime, share)
+    together = share.team.learn_together(network)
+    return Classes(runtime.training_forward(together), recipe, runtime, share)
 
 
 def _learns_statistics(network: nn.Module) -> bool:
@@ -249,7 +268,7 @@ def train_once(
     """One pass over the training images in the order that the seed gives this epoch."""
     draw = _seed(recipe.seed, number)
     order = torch.randperm(len(batches), generator=draw)
-    optimizer, average = trainee.optimizer, trainee.average
+    optimizer, average, share = trainee.optimizer, trainee.average, trainee.share
     tally = Tally(batches.runtime.device)
     trainee.learning.start_epoch(trainee.network)
     if (
@@ -261,22 +280,26 @@ def train_once(
     steps = math.ceil(len(order) / recipe.batch_size)
     shown = time.perf_counter()
     with progress(len(batches), f"epoch {number}") as bar:
-        for index, (pixels, wanted) in enumerate(batches.stream(order, recipe.batch_size)):
+        whole = torch.split(order, recipe.batch_size)
+        own = whole if objective.needs_all else [rows[share.take(len(rows))] for rows in whole]
+        for index, (pixels, wanted) in enumerate(batches.stream_parts(own)):
+            share.take(len(whole[index]))
             step = (number - 1) * steps + index
             set_rate(optimizer, recipe.rate_at(step / steps))
             optimizer.zero_grad(set_to_none=True)
             found = objective.step(pixels, wanted, draw)
-            found.loss.backward()
+            (found.loss * found.weight).backward()
             optimizer.step()
             if average is not None:
                 average.update(trainee.network, step)
-            tally.add(found.loss, found.logits, found.wanted)
-            bar.update(len(wanted))
+            if found.counted:
+                tally.add(found.loss, found.logits, found.wanted)
+            bar.update(len(whole[index]))
             # reading the tally waits for a GPU's queue to run empty, so not at every step
             if time.perf_counter() - shown > SHOW_EVERY:
                 _show(bar, tally.score(), number)
                 shown = time.perf_counter()
-    score = tally.score()
+    score = tally.score(share.team)
     _check_number(score, number)
     return score
 

@@ -8,7 +8,7 @@ the same image; "accuracy" is how often that view is the nearest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -27,27 +27,39 @@ from neuralcodes.training.classification import (
     evaluate_classifier,
 )
 from neuralcodes.training.recipe import Recipe
+from neuralcodes.training.sharing import ALONE_SHARE, Share
 
+VIEWS = 2  # of each image
 VALIDATION_SEED = 20_090_612  # of the views that are validated with, in every epoch the same
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a batch: loss (a scalar), scores float k×c, and the right column of each row, int64 k."""
+    """Of a batch: loss (a scalar), scores float k×c, and the right column of each row, int64 k.
+
+    In a team they are those of a rank's rows, except of views, which are seen together: the whole
+    batch's on every rank. `weight` is what the loss counts in the mean over ranks; `counted` says
+    whether this rank's tally takes it.
+    """
 
     loss: torch.Tensor
     logits: torch.Tensor
     wanted: torch.Tensor
+    weight: float = 1.0
+    counted: bool = True
 
 
 class Objective(Protocol):
     """What is learned."""
 
+    needs_all: bool
+    """Whether every rank of a team must be given the whole batch."""
+
     def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
         """Loss of a training batch.
 
         Args:
-            pixels: float32 k×3×H×W, normalised.
+            pixels: float32 k×3×H×W, normalised, of this rank's rows (see `Share`) or of all.
             labels: int64 k.
             draw: for the views, on the CPU.
         """
@@ -62,11 +74,18 @@ class Classes:
     Args:
         forward: images → logits.
         recipe, runtime: of the training.
+        share: this rank's part of each batch.
     """
 
     def __init__(
-        self, forward: Callable[[torch.Tensor], torch.Tensor], recipe: Recipe, runtime: Runtime
+        self,
+        forward: Callable[[torch.Tensor], torch.Tensor],
+        recipe: Recipe,
+        runtime: Runtime,
+        share: Share = ALONE_SHARE,
     ) -> None:
+        self._share = share
+        self.needs_all = bool(recipe.augmentation is not None and recipe.augmentation.cutmix)
         self._forward = forward
         self._recipe = recipe
         self._runtime = runtime
@@ -74,15 +93,23 @@ class Classes:
     def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
         """Loss of a training batch; see `Objective`."""
         how = self._recipe.augmentation
+        share = self._share
+        counted = share.team.leads or not share.whole
         if how is None:
             logits = self._logits(pixels)
-            return Outcome(self._loss(logits, labels), logits, labels)
-        views = augment(pixels, labels, how, draw)
-        logits = self._logits(views.pixels)
-        loss = self._loss(logits, views.labels)
+            return Outcome(self._loss(logits, labels), logits, labels, share.weight, counted)
+        if self.needs_all and not share.whole:
+            views = augment(pixels, labels, how, draw)
+            own = share.rows.to(pixels.device)
+            pixels, labels, others = views.pixels[own], labels[own], views.others[own]
+        else:
+            views = augment(pixels, labels, how, draw, share.part)
+            pixels, others = views.pixels, views.others
+        logits = self._logits(pixels)
+        loss = self._loss(logits, labels)
         if views.share < 1:
-            loss = views.share * loss + (1 - views.share) * self._loss(logits, views.others)
-        return Outcome(loss, logits, labels)
+            loss = views.share * loss + (1 - views.share) * self._loss(logits, others)
+        return Outcome(loss, logits, labels, share.weight, counted)
 
     def evaluate(self, network: nn.Module, batches: Batches) -> ClassifierScore:
         """As a classifier of the images as they are."""
@@ -106,21 +133,34 @@ class Views:
         network: that learns. It runs up to its code, and is never compiled.
         kind: of it; the code is its default layer.
         recipe, runtime: of the training.
+        share: this rank's part of each batch.
     """
 
+    needs_all = False
+
     def __init__(
-        self, network: nn.Module, kind: NetworkKind, recipe: Recipe, runtime: Runtime
+        self,
+        network: nn.Module,
+        kind: NetworkKind,
+        recipe: Recipe,
+        runtime: Runtime,
+        share: Share = ALONE_SHARE,
     ) -> None:
         assert recipe.augmentation is not None  # a recipe without views is refused
         self._how: Augmentation = recipe.augmentation
         self._temperature = recipe.temperature
         self._layer = resolve_layer(network, kind.default_layer, kind.layers)
-        self._tap = Tap(network, [self._layer])
+        self._share = share
+        self._codes = share.team.learn_together(_Codes(network, self._layer), partly=True)
         self._runtime = runtime
 
     def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
         """Loss of a training batch; see `Objective`. The scores are 2k×2k."""
-        return self._outcome(self._tap, pixels, labels, draw)
+        views = self._views(pixels, labels, draw, self._share.part)
+        with self._runtime.autocast():
+            codes = self._codes(views)
+        found = self._outcome(self._share.whole_batch(codes.float().flatten(1)))
+        return replace(found, counted=self._share.team.leads)
 
     def evaluate(self, network: nn.Module, batches: Batches) -> ClassifierScore:
         """On views that are the same at every call."""
@@ -129,18 +169,38 @@ class Views:
         tally = Tally(self._runtime.device)
         with evaluating(network):
             for pixels, labels in batches.stream(torch.arange(len(batches)), EVALUATION_BATCH):
-                found = self._outcome(tap, pixels, labels, draw)
+                with self._runtime.autocast():
+                    codes = tap(self._views(pixels, labels, draw))[self._layer]
+                found = self._outcome(codes.float().flatten(1))
                 tally.add(found.loss, found.logits, found.wanted)
         return tally.score()
 
-    def _outcome(
-        self, tap: Tap, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator
-    ) -> Outcome:
-        views = torch.cat([augment(pixels, labels, self._how, draw).pixels for _ in range(2)])
-        with self._runtime.autocast():
-            codes = tap(views)[self._layer]
-        logits, wanted = view_scores(codes.float().flatten(1), self._temperature)
+    def _views(
+        self,
+        pixels: torch.Tensor,
+        labels: torch.Tensor,
+        draw: torch.Generator,
+        part: tuple[int, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        made = [augment(pixels, labels, self._how, draw, part).pixels for _ in range(VIEWS)]
+        return torch.cat(made)
+
+    def _outcome(self, codes: torch.Tensor) -> Outcome:
+        logits, wanted = view_scores(codes, self._temperature)
         return Outcome(F.cross_entropy(logits, wanted), logits, wanted)
+
+
+class _Codes(nn.Module):
+    """A network up to its code."""
+
+    def __init__(self, network: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.network = network
+        self._layer = layer
+        self._tap = Tap(network, [layer])
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self._tap(pixels)[self._layer]
 
 
 def view_scores(codes: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:

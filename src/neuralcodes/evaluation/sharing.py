@@ -1,0 +1,75 @@
+"""Ranks of the relevant rows, the queries divided among the processes of a team."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuralcodes.common.team import Team
+from neuralcodes.evaluation.ranks import RelevantRanks, relevant_ranks
+from neuralcodes.evaluation.relevance import Relevance, RowLists
+from neuralcodes.index.exact import Database, Floats
+
+
+@dataclass(frozen=True)
+class RelevancePart:
+    """The relevance of a run of queries."""
+
+    whole: Relevance
+    part: slice
+
+    @property
+    def queries(self) -> int:
+        """How many queries there are in it."""
+        return int(self.part.stop - self.part.start)
+
+    @property
+    def database(self) -> int:
+        """Rows of the database."""
+        return self.whole.database
+
+    def relevant(self, block: slice) -> RowLists:
+        """See `Relevance`."""
+        return self.whole.relevant(self._there(block))
+
+    def junk(self, block: slice) -> RowLists:
+        """See `Relevance`."""
+        return self.whole.junk(self._there(block))
+
+    def _there(self, block: slice) -> slice:
+        return slice(self.part.start + block.start, self.part.start + block.stop)
+
+
+def team_ranks(queries: Floats, database: Floats | Database, relevance: Relevance) -> RelevantRanks:
+    """`relevant_ranks`, each rank of the team taking its part of the queries; all get all ranks.
+
+    Equal to one process's but where two distances agree to the last digits of float32.
+
+    Args:
+        queries: float32 q×d.
+        database: float32 n×d.
+        relevance: of these.
+
+    Raises:
+        ValueError: the sizes do not agree.
+        UserError: a process of the team has died.
+    """
+    team = Team.current()
+    if team.alone:
+        return relevant_ranks(queries, database, relevance)
+    part = team.part(len(queries))
+    mine = relevant_ranks(
+        np.ascontiguousarray(queries[part]), database, RelevancePart(relevance, part)
+    )
+    return join_ranks(team.gather(mine))
+
+
+def join_ranks(parts: list[RelevantRanks]) -> RelevantRanks:
+    """Ranks of runs of queries, one behind the other."""
+    counts = np.concatenate([part.counts for part in parts])
+    return RelevantRanks(
+        ranks=np.concatenate([part.ranks for part in parts]),
+        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        candidates=np.concatenate([part.candidates for part in parts]),
+    )
