@@ -13,9 +13,10 @@ from neuralcodes.cli import collections, options
 def index(
     collection: Annotated[Path, typer.Option(help="The collection's folder; made if absent.")],
     pictures: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            help="Folders, zip and tar files, images. Without any, all that was indexed before.",
+            help="Folders, zip, tar and Parquet files, images; also in object stores, such as "
+            "s3://BUCKET/FOLDER. Without any, all that was indexed before.",
             show_default=False,
         ),
     ] = None,
@@ -66,6 +67,21 @@ def index(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="local, or ray: read and compute on the machines of a Ray cluster, which see the "
+            "pictures under the same names. The codes are the same."
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster, HOST:PORT or auto.", show_default="this machine"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Networks at work with ray.", show_default="one a GPU, or a processor"),
+    ] = None,
     device: options.Device = "auto",
     precision: Annotated[
         str, typer.Option(help="Of a new one's codes: fp32, bf16 or auto (the faster).")
@@ -75,7 +91,9 @@ def index(
     """Index pictures for search; run it again to take in what has changed since."""
     from neuralcodes.collection.opening import open_or_create
     from neuralcodes.collection.walk import open_root
+    from neuralcodes.engines.names import opened_engine, require_engine
 
+    require_engine(engine, address, workers)
     for path in pictures or ():
         open_root(path)  # before anything is made
     with open_or_create(
@@ -89,9 +107,14 @@ def index(
         if recall is not None or backend is not None or memory is not None:
             opened.wish(recall=recall, backend=backend, memory=collections.parse_bytes(memory))
         if pictures or not metadata:
-            report = opened.sync(
-                pictures or (), prune=prune, retry_bad=retry_bad, archives=archives
-            )
+            with opened_engine(engine, opened, address, workers) as chosen:
+                report = opened.sync(
+                    pictures or (),
+                    prune=prune,
+                    retry_bad=retry_bad,
+                    archives=archives,
+                    engine=chosen,
+                )
             if json:
                 collections.say(report.to_json())
             else:

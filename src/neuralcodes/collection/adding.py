@@ -15,6 +15,7 @@ import numpy as np
 
 from neuralcodes.collection.archives import archive_kind
 from neuralcodes.collection.coding import Coder
+from neuralcodes.collection.engine import Engine
 from neuralcodes.collection.metadata import set_metadata
 from neuralcodes.collection.pictures import Pictures, printable
 from neuralcodes.collection.query import find_place, picture_bytes
@@ -31,7 +32,12 @@ _SAFE = re.compile(r"[^\w.-]+")
 
 
 def sync(
-    writer: Writer, coder: Coder, pictures: Pictures, paths: Paths, options: SyncOptions
+    writer: Writer,
+    coder: Coder,
+    pictures: Pictures,
+    paths: Paths,
+    options: SyncOptions,
+    engine: Engine | None = None,
 ) -> SyncReport:
     """Update from these places, or from all known ones; see `Collection.sync`."""
     notes: list[str] = []
@@ -43,7 +49,7 @@ def sync(
     roots = [open_root(path) for path in paths] if paths else _known_roots(writer, notes)
     if not roots and not notes:
         raise UserError(f"{writer.path}: nothing was indexed yet; name folders or files")
-    report = Sync(writer, coder, pictures, options).run(roots)
+    report = Sync(writer, coder, pictures, options, engine).run(roots)
     report.notes[:0] = notes
     return report
 

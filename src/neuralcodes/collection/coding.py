@@ -114,7 +114,12 @@ class Coder:
 
     def encode_rows(self, pixels: Pixels) -> Array:
         """Codes as the collection keeps them, n rows; else as `encode`."""
-        return self._encode(pixels, "stored" if self._stored else "searched")
+        return self._encode(pixels, self.form)
+
+    @property
+    def form(self) -> Form:
+        """Of the encoder's codes, which one the collection keeps."""
+        return "stored" if self._stored else "searched"
 
     def _encode(self, pixels: Pixels, form: Form) -> Array:
         """In passes of one size."""

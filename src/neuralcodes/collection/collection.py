@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralcodes.collection import adding
 from neuralcodes.collection.coding import absolute_code, make_encoder
+from neuralcodes.collection.engine import Engine
 from neuralcodes.collection.export import export
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
 from neuralcodes.collection.metadata import read_table, set_metadata
@@ -89,6 +90,7 @@ class Collection(SearchableCollection):
         prune: bool = False,
         retry_bad: bool = False,
         archives: bool | None = None,
+        engine: Engine | None = None,
     ) -> SyncReport:
         """Bring the collection up to date with folders, zip files, tar files or single images.
 
@@ -102,13 +104,14 @@ class Collection(SearchableCollection):
             retry_bad: try unreadable files again though they have not changed.
             archives: open zip and tar files that lie in folders; None as last time, at first not.
                 Those that are named are always opened.
+            engine: what reads and makes codes; None for this process. The codes are the same.
 
         Raises:
             UserError: nothing there, or another process is writing.
         """
         with self._writing() as writer:
             options = SyncOptions(prune=prune, retry_bad=retry_bad, archives=archives)
-            report = adding.sync(writer, self._coder, self.pictures, paths, options)
+            report = adding.sync(writer, self._coder, self.pictures, paths, options, engine)
             update_index(writer)
         return report
 

@@ -97,6 +97,11 @@ class OpenCollection:
         return self._store.spec
 
     @property
+    def coder(self) -> Coder:
+        """What makes its codes."""
+        return self._coder
+
+    @property
     def dtype(self) -> str:
         """How codes are stored: float32, float16, or the name of the quantiser that does it."""
         return self._store.form.name

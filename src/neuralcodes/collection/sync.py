@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from neuralcodes.collection.coding import BATCH, Coder
+from neuralcodes.collection.engine import Engine, LocalEngine
 from neuralcodes.collection.pictures import Pictures, name_of, printable
 from neuralcodes.collection.reading import Job, Reader, Ready
 from neuralcodes.collection.segments import Array
@@ -26,30 +28,51 @@ from neuralcodes.collection.walk import Found, Root, open_root, walk
 from neuralcodes.collection.writer import Writer, Written
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
-from neuralcodes.images.imageset import Pixels
 
 COMMIT_IMAGES = 2000
-COMMIT_SECONDS = 5.0
 LOOK_UP = 400  # images a query; SQLite takes at least 999 values
 
 Gone = tuple[int, int | None, bytes]  # an image's id, code and place
+
+
+@dataclass
+class _Group:
+    """Images that are written together.
+
+    Attributes:
+        pending: the images.
+        fresh: new contents among them by hash: their row in the segment to be written.
+        codes: of those that are in the network, or went through it.
+        sent: how many those are.
+    """
+
+    pending: list[Ready] = field(default_factory=list)
+    fresh: dict[bytes, int] = field(default_factory=dict)
+    codes: list[Callable[[], Array]] = field(default_factory=list)
+    sent: int = 0
 
 
 class Sync:
     """One update; see `run`."""
 
     def __init__(
-        self, writer: Writer, coder: Coder, pictures: Pictures, options: SyncOptions
+        self,
+        writer: Writer,
+        coder: Coder,
+        pictures: Pictures,
+        options: SyncOptions,
+        engine: Engine | None = None,
     ) -> None:
         self._writer = writer
-        self._coder = coder
         self._pictures = pictures
-        self._reader = Reader(writer.path, pictures, writer.spec.preprocessing)
+        self._engine = engine or LocalEngine(
+            Reader(writer.path, pictures, writer.spec.preprocessing), coder
+        )
         self._options = options
-        self._batch: list[Pixels] = []  # new contents that wait for the network
-        self._codes: list[Array] = []  # of those that went through it
-        self._fresh: dict[bytes, int] = {}  # both, by hash: their row in the next segment
-        self._pending: list[Ready] = []  # all images since the last commit
+        self._batch: list[Any] = []  # pixels of new contents that wait for the network
+        self._group = _Group()  # all since the last commit
+        self._closed: deque[_Group] = deque()  # whose codes are still being made
+        self._taken = 0  # images
         self._last = time.monotonic()
         self.report = SyncReport()
 
@@ -160,51 +183,74 @@ class Sync:
             # not within the threads that decode: the filters belong to them all
             with warnings.catch_warnings(), progress(len(jobs), "indexing") as bar:
                 warnings.simplefilter("ignore")  # Pillow's, of odd files; what matters is an error
-                for ready in self._reader.read(jobs):
+                for ready in self._engine.read(jobs):
                     self._take(ready)
                     bar.update()
             self._commit()
         except KeyboardInterrupt:
             # what went through the network is kept, unless it was the very batch that stopped
-            if len(self._batch) + sum(map(len, self._codes)) == len(self._fresh):
+            if len(self._batch) + self._group.sent == len(self._group.fresh):
                 self._commit()
             raise
 
     def _take(self, ready: Ready) -> None:
         pixels = ready.pixels
-        if pixels is not None and ready.hash not in self._fresh:
+        fresh = self._group.fresh
+        if pixels is not None and ready.hash not in fresh:
+            if any(ready.hash in group.fresh for group in self._closed):
+                self._write_closed(0)
             # read ahead of the last commit, it may be known by now
             known = self._writer.query("SELECT id FROM codes WHERE hash = ?", (ready.hash,))
             if known:
                 ready = replace(ready, code=known[0][0])
             else:
-                self._fresh[ready.hash] = len(self._fresh)
+                fresh[ready.hash] = len(fresh)
                 self._batch.append(pixels)
-        self._pending.append(replace(ready, pixels=None))
+        self._group.pending.append(replace(ready, pixels=None))
+        self._taken += 1
         if len(self._batch) == BATCH:
             self._encode()
-        late = time.monotonic() - self._last > COMMIT_SECONDS
-        if len(self._pending) >= COMMIT_IMAGES or late:
+        late = time.monotonic() - self._last > self._engine.commit_seconds
+        # What shares a pass of the network must not hang on the clock: in a pass of a few images
+        # the last bits of codes come out otherwise.
+        if self._taken % COMMIT_IMAGES == 0:
+            self._close()
+            self._write_closed(self._engine.groups_ahead)
+        elif late and not self._batch:
             self._commit()
 
     def _encode(self) -> None:
         if self._batch:
-            codes = self._coder.encode_rows(np.stack(self._batch))
-            self._codes.append(codes)
+            self._group.codes.append(self._engine.encode(self._batch))
+            self._group.sent += len(self._batch)
+            self.report.computed += len(self._batch)
             self._batch = []
-            self.report.computed += len(codes)
 
     def _commit(self) -> None:
-        """Write what is pending: codes first, then one transaction that names them."""
+        """Write all that is pending."""
+        self._close()
+        self._write_closed(0)
+
+    def _close(self) -> None:
         self._encode()
-        pending, codes, fresh = self._pending, self._codes, self._fresh
-        self._pending, self._codes, self._fresh = [], [], {}
-        if pending:
-            written = self._writer.write_codes(len(fresh), codes) if fresh else None
-            with self._writer.transaction():
-                ids = self._add_codes(written, pending, fresh) if written else {}
-                self._add_images(pending, ids)
+        if self._group.pending:
+            self._closed.append(self._group)
+        self._group = _Group()
+
+    def _write_closed(self, but: int) -> None:
+        """Write what is closed, but for so many groups whose codes may go on being made."""
+        while len(self._closed) > but:
+            self._write(self._closed[0])
+            self._closed.popleft()
         self._last = time.monotonic()
+
+    def _write(self, group: _Group) -> None:
+        """Codes first, then one transaction that names them."""
+        codes = [made() for made in group.codes]
+        written = self._writer.write_codes(len(group.fresh), codes) if group.fresh else None
+        with self._writer.transaction():
+            ids = self._add_codes(written, group.pending, group.fresh) if written else {}
+            self._add_images(group.pending, ids)
 
     def _add_codes(
         self, written: Written, pending: Sequence[Ready], fresh: dict[bytes, int]
