@@ -42,6 +42,25 @@ def test_class_retrieval_of_codes_equals_the_run(small_run, command, tmp_path):
     assert json.loads(as_json.stdout)["tasks"][""][0]["mean"] == stored["mean"]
 
 
+def test_a_collection_is_judged_as_its_codes_are(small_run, digit_folders, command, tmp_path):
+    code = f"{small_run}@L6"
+    index = command("index", digit_folders, "--collection", tmp_path / "c.nc", "--code", code)
+    assert index.returncode == 0, index.stderr
+    extract = command("extract", digit_folders, "--code", code, "--out", tmp_path / "codes")
+    assert extract.returncode == 0, extract.stderr
+    found = []
+    for target in (tmp_path / "c.nc", tmp_path / "codes" / "L6"):
+        result = command("evaluate", target, "--protocol", "class-retrieval", "--json")
+        assert result.returncode == 0, result.stderr
+        found.append(json.loads(result.stdout)["tasks"][""])
+    for one, other in zip(*found, strict=True):
+        assert one["measure"] == other["measure"]
+        assert one["mean"] == pytest.approx(other["mean"], abs=2e-4)  # equal distances: by row
+    command("remove", tmp_path / "c.nc", digit_folders)
+    empty = command("evaluate", tmp_path / "c.nc", "--protocol", "class-retrieval")
+    refused(empty, "no image in it")
+
+
 def test_own_protocol_with_reranking_and_distractors(small_run, command, tmp_path):
     codes = load_codes(small_run / "codes" / "L6")
     rows = np.arange(len(codes)) % 2 == 0

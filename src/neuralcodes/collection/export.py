@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,20 +48,34 @@ def export(store: Store, folder: Path, condition: Filter | None, table: str) -> 
     records = list(every_image(store, condition))
     if not records:
         raise UserError(f"{store.path}: no image to export")
-    snapshot = store.snapshot()
     folder = Path(folder)
-    content = f"collection {store.spec.fingerprint()} {len(records)}"
-    with new_codes(folder / "codes", store.spec, tuple(r.path for r in records), content) as values:
-        for start in range(0, len(records), BLOCK):
-            part = records[start : start + BLOCK]
-            ids = np.array([record.code for record in part], dtype=np.int64)
-            values[start : start + len(part)] = snapshot.vectors(ids)
+    write_codes(store, folder / "codes", records)
     path = folder / f"images.{table}"
     rows = [_row(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
     (_write_parquet if table == "parquet" else _write_csv)(path, names, rows)
     stored = _write_stored(store, folder, records) if store.form.stored else []
     return [folder / "codes.npy", folder / "codes.json", *stored, path]
+
+
+def write_codes(store: Store, path: Path, records: Sequence[ImageRecord]) -> None:
+    """Write codes as they are searched: `path`.npy, float32 n×d, with images' paths as keys.
+
+    Args:
+        store: the collection.
+        path: without ending.
+        records: the images, one a row.
+
+    Raises:
+        UserError: full disk or no right to write.
+    """
+    snapshot = store.snapshot()
+    content = f"collection {store.spec.fingerprint()} {len(records)}"
+    with new_codes(path, store.spec, tuple(r.path for r in records), content) as values:
+        for start in range(0, len(records), BLOCK):
+            part = records[start : start + BLOCK]
+            ids = np.array([record.code for record in part], dtype=np.int64)
+            values[start : start + len(part)] = snapshot.vectors(ids)
 
 
 def _write_stored(store: Store, folder: Path, records: list[ImageRecord]) -> list[Path]:

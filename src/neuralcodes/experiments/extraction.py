@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import parse_code
 from neuralcodes.codes.store import Codes, load_codes
+from neuralcodes.collection.export import write_codes
+from neuralcodes.collection.records import every_image
+from neuralcodes.collection.schema import DATABASE
+from neuralcodes.collection.store import Store
 from neuralcodes.common.errors import UserError
 from neuralcodes.experiments.runfolder import codes_path
 from neuralcodes.images.imageset import BadImage
@@ -57,13 +61,24 @@ def codes_to_judge(target: Path, data: Path | None, device: str, precision: str)
     """Codes that are stored, or those that a pretrained or the shipped network makes of images.
 
     Args:
-        target: codes, RUN@LAYER for a run's own, or the code of such a network.
+        target: a collection, codes, RUN@LAYER for a run's own, or the code of such a network.
         data: folder or zip file of the images, for a network.
         device, precision: see `choose_runtime`.
 
     Raises:
-        UserError: no such codes, or no images for a network.
+        UserError: no such codes, an empty collection, or no images for a network.
     """
+    if (target / DATABASE).is_file():
+        with (
+            closing(Store(target)) as store,
+            tempfile.TemporaryDirectory(prefix="neuralcodes-") as folder,
+        ):
+            records = list(every_image(store))
+            if not records:
+                raise UserError(f"{target}: no image in it")
+            write_codes(store, Path(folder) / "codes", records)
+            yield load_codes(Path(folder) / "codes")
+        return
     code = target.as_posix()
     network = parse_code(code).network
     if source_of(network) is None and network != SHIPPED:
