@@ -33,29 +33,48 @@ def take_weights(network: nn.Module, start: OpenNetwork) -> list[str]:
     return [name for name in own if name not in fit]
 
 
+@torch.no_grad()
+def blend_weights(network: nn.Module, start: OpenNetwork, share: float) -> None:
+    """Move the weights that `take_weights` took to `share` of the way from there, in place.
+
+    Half the way keeps most of what was learnt, and most of what was known of other things ("Robust
+    fine-tuning of zero-shot models", Wortsman et al., CVPR 2022).
+    """
+    own, given = network.state_dict(), start.module.state_dict()
+    for name, learnt in own.items():
+        first = given.get(name)
+        if first is not None and first.shape == learnt.shape and learnt.is_floating_point():
+            learnt.lerp_(first.to(learnt), 1 - share)
+
+
 @dataclass(frozen=True)
 class Learning:
     """How the layers of a network learn.
 
     Attributes:
-        frozen: modules that keep their weights and stay in evaluation mode, so that batch
-            normalisation keeps its statistics and dropout is off: their outputs are as before.
+        steady: modules that stay in evaluation mode, so that batch normalisation keeps its
+            statistics and dropout is off. Those that are frozen keep their weights too: their
+            outputs are as before.
         scales: by parameter, the share of the learning rate that it moves by; 1 where it is not
             named.
     """
 
-    frozen: tuple[nn.Module, ...]
+    steady: tuple[nn.Module, ...]
     scales: Mapping[nn.Parameter, float]
 
     def start_epoch(self, network: nn.Module) -> None:
         """Training mode for all that learns."""
         network.train()
-        for module in self.frozen:
+        for module in self.steady:
             module.eval()
 
 
 def prepare_layers(
-    network: nn.Module, kind: NetworkKind, freeze: str = "", decay: float = 1.0
+    network: nn.Module,
+    kind: NetworkKind,
+    freeze: str = "",
+    decay: float = 1.0,
+    keep_statistics: bool = False,
 ) -> Learning:
     """Freeze the first layers of a network, in place, and say how fast the others learn.
 
@@ -66,12 +85,16 @@ def prepare_layers(
             What comes before a layer is what has run when its output is there.
         decay: the last block with weights (the classifier) moves by the whole learning rate, and
             each block before it by `decay` times that of the one behind.
+        keep_statistics: of batch normalisation in all layers.
 
     Raises:
         UserError: no such layer, or the network's code could not change any more.
     """
+    steady: tuple[nn.Module, ...] = ()
+    if keep_statistics:
+        steady = tuple(part for part in network.modules() if isinstance(part, _BatchNorm))
     if not freeze and decay == 1:
-        return Learning((), {})
+        return Learning(steady, {})
     order = run_order(network, kind.input_size)
     frozen: tuple[nn.Module, ...] = ()
     if freeze:
@@ -91,7 +114,7 @@ def prepare_layers(
         for part in block
         for parameter in part.parameters()
     }
-    return Learning(frozen, scales if decay != 1 else {})
+    return Learning(steady + frozen, scales if decay != 1 else {})
 
 
 def run_order(network: nn.Module, input_size: tuple[int, int]) -> list[nn.Module]:

@@ -35,8 +35,9 @@ from neuralcodes.training.checkpoint import (
     save_checkpoint,
 )
 from neuralcodes.training.classification import ClassifierScore, Tally
+from neuralcodes.training.classifier import start_from_class_means
 from neuralcodes.training.history import Epoch, History, best_epoch, epochs_since_best
-from neuralcodes.training.layers import Learning, prepare_layers, take_weights
+from neuralcodes.training.layers import Learning, blend_weights, prepare_layers, take_weights
 from neuralcodes.training.objective import VIEWS, Classes, Objective, Views
 from neuralcodes.training.optimizer import make_optimizer, set_rate
 from neuralcodes.training.recipe import Recipe
@@ -121,10 +122,13 @@ def train(
         _check_images(images, kind, classes, recipe)
     _seed(recipe.seed, 0)
     network = kind.build(classes)
-    if start is not None:
-        take_weights(network, start)
+    unfit = take_weights(network, start) if start is not None else []
     network = runtime.place(network)
-    learning = prepare_layers(network, kind, recipe.freeze, recipe.layer_decay)
+    if unfit and recipe.class_means:
+        start_from_class_means(network, unfit, Batches(train_images, kind, runtime), classes)
+    learning = prepare_layers(
+        network, kind, recipe.freeze, recipe.layer_decay, recipe.keep_statistics
+    )
     optimizer = make_optimizer(network, recipe, learning.scales)
     average = Average(network, recipe.average) if recipe.average else None
     team = Team.current()
@@ -164,6 +168,8 @@ def train(
             file = "weights.safetensors" if average is None else AVERAGE
             load_weights(trainee.judged, checkpoint_of(checkpoints, kept) / file, kind.name)
         team.lead(lambda: None)  # all have read
+    if start is not None and recipe.blend < 1:
+        blend_weights(trainee.judged, start, recipe.blend)
     return Trained(trainee.judged.eval(), history, kept, reason)
 
 

@@ -37,6 +37,12 @@ class Recipe:
         freeze: everything up to and including this layer keeps its weights; "" for none.
         layer_decay: the rate falls by this factor a block, from the classifier to the input; see
             `neuralcodes.training.layers.prepare_layers`.
+        class_means: a new classifier behind given weights begins as the mean codes of the classes
+            instead of random.
+        keep_statistics: batch normalisation keeps the statistics of the weights that training
+            starts with.
+        blend: what is kept lies so far on the straight way from the weights of the start (0) to
+            the learnt ones (1) (Wortsman et al., CVPR 2022).
         objective: learn the "classes" of images, or which "views" are of one image; see
             `neuralcodes.training.objective`.
         temperature: that the cosines between views are divided by; of "views".
@@ -60,6 +66,9 @@ class Recipe:
     augmentation: Augmentation | None = None
     freeze: str = ""
     layer_decay: float = 1.0
+    class_means: bool = False
+    keep_statistics: bool = False
+    blend: float = 1.0
     objective: Literal["classes", "views"] = "classes"
     temperature: float = 0.0
 
@@ -88,6 +97,8 @@ class Recipe:
                 raise UserError(f"{name} {getattr(self, name)}: must be 0 or above")
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer-decay {self.layer_decay}: must be above 0 and at most 1")
+        if not 0 < self.blend <= 1:
+            raise UserError(f"blend {self.blend}: must be above 0 and at most 1")
         self._check_objective()
 
     def _check_objective(self) -> None:
