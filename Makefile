@@ -3,7 +3,7 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format docs wheel bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/neuralcodes demo
@@ -20,6 +20,17 @@ lint: $(VENV)/ready
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv-docs/ready  # the site, into site/; a warning is an error
+	.venv-docs/bin/mkdocs build
+
+wheel:  # built, installed in an empty environment, used
+	$(PYTHON) tools/check_wheel.py
+
+.venv-docs/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet $$($(PYTHON) tools/extra.py docs)
+	touch $@
 
 # Races us against the peers, all rows of results/bench/README.md; about half an hour on an idle
 # machine. ROWS="map search" runs only these.
@@ -38,4 +49,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench build dist .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-bench .venv-docs site build dist .mypy_cache .ruff_cache .import_linter_cache

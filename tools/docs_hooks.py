@@ -1,7 +1,9 @@
 """Hooks of the documentation's build: pages may link to files of the repository.
 
 Where a page names a file outside docs/ (`../results/…`), the file is copied into the site, so that
-the pages read the same on the site, on a code host and on disk. A folder becomes a list of its files.
+the pages read the same on the site, on a code host and on disk. A folder becomes a list of its
+files.
+Formulas between dollar signs become MathML, which browsers show without a script from outside.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = "repository"
+CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
+FORMULA = re.compile(r"(?<![\\\w])\$([^$\n]+)\$(?!\w)")
 LINK = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -45,7 +50,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Point links to repository files at their copies."""
+    """Point links to repository files at their copies, and typeset formulas."""
     here = page.file.src_uri
     up = "../" * here.count("/")
 
@@ -56,4 +61,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         end = "/index.md" if target.is_dir() else ""
         return f"]({up}{PLACE}/{target.relative_to(ROOT).as_posix()}{end}{match[2] or ''})"
 
-    return LINK.sub(replace, markdown)
+    parts = CODE.split(LINK.sub(replace, markdown))  # code stands at odd places
+    parts[::2] = [
+        FORMULA.sub(lambda match: f"<span>{convert(match[1])}</span>", part) for part in parts[::2]
+    ]
+    return "".join(parts)

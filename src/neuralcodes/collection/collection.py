@@ -30,7 +30,7 @@ class Collection(SearchableCollection):
     Made by `create`, opened by `open`; a context manager. Reading is safe from several threads and
     goes on while one process writes.
 
-    Example:
+    Examples:
         >>> with Collection.open("pictures.nc") as pictures:  # doctest: +SKIP
         ...     for match in pictures.search("cat.jpg", k=5):
         ...         print(match.distance, match.path)

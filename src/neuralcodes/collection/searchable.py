@@ -206,7 +206,8 @@ class SearchableCollection(OpenCollection):
         """Which regions of two pictures carry their similarity.
 
         Args:
-            query, result: as for `search`, one each.
+            query: as for `search`, one.
+            result: likewise.
             layer: whose map is looked at; see `codes.explaining.Explainer.explain`.
 
         Raises:
@@ -287,7 +288,8 @@ class SearchableCollection(OpenCollection):
         """Remember that two images are different, however near; they are never shown together.
 
         Args:
-            one, other: an id, "id:N" or path each.
+            one: an id, "id:N" or path.
+            other: likewise.
 
         Raises:
             UserError: one of them is not in the collection.
