@@ -113,7 +113,7 @@ def picture(results: list[dict[str, Any]], path: Path) -> None:
     )  # fmt: skip
     for axis, one in zip(axes[:, 0], shown, strict=True):
         peers = _few(one)
-        for place, (name, value) in enumerate(peers):
+        for place, (_, value) in enumerate(peers):
             colour = GOOD if value["ratio"] >= 1 else BAD
             axis.plot([value["low"], value["high"]], [place, place], color=colour, lw=3, alpha=0.35)
             axis.plot(value["ratio"], place, "o", color=colour, ms=4)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ PROBES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
 class Index:
     """A contestant. `efforts` rise; one value means that it is exact."""
 
-    efforts: list[int] = [1]
+    efforts: Sequence[int] = (1,)
     saved = True  # whether `save` and `load` do anything
 
     def __init__(self, codes: Floats, path: Path) -> None:
@@ -145,7 +145,7 @@ class Faiss(Index):
 
 
 class FaissFlat(Faiss):
-    efforts = [1]
+    efforts = (1,)
     saved = False
 
     def build(self) -> None:
@@ -283,8 +283,10 @@ class MilvusLite(Index):
         self.client.release_collection("codes")
         self.client.drop_index("codes", "vector")
         parameters = self.client.prepare_index_params()
-        parameters.add_index("vector", index_type="IVF_FLAT", metric_type="L2",
-                             params={"nlist": max(16, int(4 * np.sqrt(len(self.codes))))})  # fmt: skip
+        lists = max(16, int(4 * np.sqrt(len(self.codes))))
+        parameters.add_index(
+            "vector", index_type="IVF_FLAT", metric_type="L2", params={"nlist": lists}
+        )
         self.client.create_index("codes", parameters)
         self.client.load_collection("codes")
 
@@ -398,7 +400,7 @@ def open_index(kind: str, codes: str, path: str) -> Callable[..., Any]:
             for one in Path(path).parent.glob(Path(path).name + "*"):
                 shutil.rmtree(one) if one.is_dir() else one.unlink()
         elif do == "efforts":
-            return index.efforts
+            return list(index.efforts)
         else:
             return _search(index, **given)
         return None

@@ -111,7 +111,11 @@ def our_forward(precision: str, batch: int) -> Callable[[], None]:
     """`Encoder.encode` to the logits, normalisation and pixels in bytes included."""
     encoder = our_encoder(precision, ["dense8"])
     pixels = _noise(batch)[0]
-    return lambda: encoder.encode(pixels)[0].sum()
+
+    def work() -> None:
+        encoder.encode(pixels)
+
+    return work
 
 
 def our_extraction(precision: str, images: str, out: str, batch: int) -> Callable[..., None]:

@@ -48,6 +48,7 @@ from neuralcodes.index.scan import ScanIndex
 
 QUERIES, ONE_BY_ONE = 1000, 200
 RECALLS = (0.9, 0.95, 0.99)
+SECONDS = 2.0  # that a call may take; those that would take longer are asked fewer queries
 MOST_FOR = {"Milvus Lite": 100_000, "FAISS flat": 100_000}  # beyond, building takes too long here
 PACKAGES = {
     "scikit-learn": OURS, "FAISS HNSW": OURS, "FAISS flat": OURS, "hnswlib": PEERS,
@@ -121,11 +122,14 @@ def tune(data: Data, worker: Worker) -> dict[float, tuple[int, float]]:
     efforts = worker.ask(do="efforts")["result"]
     out = str(data.folder / "found.npy")
     known: dict[int, float] = {}
+    given = {"do": "search", "queries": str(data.folder / "queries.npy"), "one": False}
+    # the slow ones are tuned on fewer queries
+    took = worker.ask(count=20, effort=efforts[0], **given)["seconds"] / 20
+    count = int(np.clip(SECONDS / max(took, 1e-9), 50, QUERIES))
 
     def measured(place: int) -> float:
         if place not in known:
-            worker.ask(do="search", queries=str(data.folder / "queries.npy"), count=QUERIES,
-                       effort=efforts[place], one=False, out=out)  # fmt: skip
+            worker.ask(count=count, effort=efforts[place], out=out, **given)
             known[place] = data.recall(np.load(out))
         return known[place]
 
@@ -192,8 +196,8 @@ def _cell(
         given = {"do": "search", "queries": str(data.folder / "queries.npy"), "one": one,
                  "effort": efforts[name][recall][0]}  # fmt: skip
         first = running[name].ask(count=min(count, 20), **given)["seconds"] / min(count, 20)
-        # those that take long are asked fewer queries; seconds are for one
-        asked = count if not one else int(np.clip(2.0 / max(first, 1e-9), 5, count))
+        # seconds are for one query
+        asked = int(np.clip(SECONDS / max(first, 1e-9), 10, count))
 
         def call(w: Worker = running[name], a: int = asked, g: Any = given) -> Any:
             return Seconds(w.ask(count=a, **g)["seconds"] / a)

@@ -9,6 +9,7 @@ import typer
 
 import neuralcodes
 from neuralcodes.cli import (
+    bench,
     calibrate,
     choose,
     compact,
@@ -63,6 +64,7 @@ for verb in (
     export,
     remove,
     compact,
+    bench,
 ):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
 

@@ -1,0 +1,60 @@
+"""No quality is lost by what makes it faster: mAP to 1e-3, on real pictures with labels.
+
+Searched are 600 handwritten digits by the shipped network. `torch.compile` is for training on a
+GPU only, and stands in `tests/training`.
+"""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from neuralcodes.codes.encoder import Encoder
+from neuralcodes.codes.spec import parse_code
+from neuralcodes.codes.transforms.half import Half
+from neuralcodes.codes.transforms.int8 import Int8
+from neuralcodes.codes.transforms.training import Training
+from neuralcodes.evaluation.class_retrieval import class_ranks
+from neuralcodes.evaluation.measures import average_precision
+from neuralcodes.networks.opened import open_network
+from neuralcodes.networks.runtime import Runtime
+
+COUNT = 600
+LOST = 1e-3
+
+
+@pytest.fixture(scope="module")
+def made():
+    digits = load_digits()
+    pictures = [Image.fromarray((one * 15).astype(np.uint8)) for one in digits.images[:COUNT]]
+    large = [one.resize((64, 64), Image.Resampling.BICUBIC).convert("RGB") for one in pictures]
+    pixels, network = np.stack([np.asarray(one) for one in large]), open_network("shipped")
+    codes = {}
+    for precision in ("fp32", "bf16"):
+        runtime = Runtime(torch.device("cpu"), precision)
+        encoder = Encoder(network, [parse_code("shipped")], runtime)
+        parts = [encoder.encode(pixels[at : at + 100])[0] for at in range(0, COUNT, 100)]
+        codes[precision] = np.concatenate(parts)
+    return codes, digits.target[:COUNT]
+
+
+def mean_precision(codes, labels):
+    return float(average_precision(class_ranks(codes, labels)).mean())
+
+
+def test_bf16_products_lose_no_precision(made):
+    codes, labels = made
+    assert np.abs(codes["bf16"] - codes["fp32"]).max() > 1e-5  # they are other numbers
+    one, other = (mean_precision(codes[name], labels) for name in ("fp32", "bf16"))
+    assert 0.4 < one < 0.9
+    assert other == pytest.approx(one, abs=LOST)
+
+
+@pytest.mark.parametrize("kind", [Half, Int8])
+def test_stored_in_fewer_bytes(made, kind):
+    codes, labels = made
+    whole = codes["fp32"]
+    fitted = kind.fit(Training(whole), None)
+    kept = fitted.decode(fitted.encode(whole))
+    assert mean_precision(kept, labels) == pytest.approx(mean_precision(whole, labels), abs=LOST)
