@@ -18,6 +18,7 @@ from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.engine import Engine
 from neuralcodes.collection.metadata import set_metadata
 from neuralcodes.collection.pictures import Pictures, printable
+from neuralcodes.collection.places import is_own
 from neuralcodes.collection.query import find_place, picture_bytes
 from neuralcodes.collection.store import PICTURES
 from neuralcodes.collection.sync import Sync
@@ -160,7 +161,7 @@ def remove(writer: Writer, pictures: Pictures, images: Any) -> int:
             (where, member)
             for where, member, _ in chosen.values()
             if not any(where == root or _is_below(where, root) for root in gone)
-            and os.path.isabs(where)
+            and not is_own(where)
         ]
         # an archive in a folder would be found there again
         folders = writer.query("SELECT place FROM roots WHERE kind = 'folder'")
@@ -174,7 +175,7 @@ def remove(writer: Writer, pictures: Pictures, images: Any) -> int:
         writer.change_many("DELETE FROM roots WHERE place = ?", [(root,) for root in gone])
         writer.mark_dead({code for *_, code in chosen.values() if code is not None})
     for where, _, _ in chosen.values():
-        if not os.path.isabs(where):
+        if is_own(where):
             with suppress(FileNotFoundError):
                 os.unlink(pictures.path(where))
     return len(chosen)

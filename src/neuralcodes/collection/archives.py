@@ -1,4 +1,4 @@
-"""Images in zip and tar files, read where they lie."""
+"""Images in zip, tar and Parquet files, read where they lie."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from neuralcodes.collection.places import open_remote, read_remote
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.sources import MAX_BYTES, ZipSource, is_image_name
 
+ARCHIVES = ("zip", "tar", "parquet")
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -52,10 +54,11 @@ class Archive(Protocol):
 
 
 def archive_kind(path: Path) -> str | None:
-    """ "zip" or "tar" by the file's name; None for other files."""
+    """ "zip", "tar" or "parquet" by the file's name; None for other files."""
     name = os.fsdecode(path).lower()
-    if name.endswith(".zip"):
-        return "zip"
+    for kind in ("zip", "parquet"):
+        if name.endswith(f".{kind}"):
+            return kind
     return "tar" if name.endswith(TAR_ENDINGS) else None
 
 
@@ -65,7 +68,69 @@ def open_archive(path: Path) -> Archive:
     Raises:
         UserError: absent, may not be read, or damaged.
     """
-    return ZipArchive(path) if archive_kind(path) == "zip" else TarArchive(path)
+    kind = archive_kind(path)
+    if kind == "parquet":
+        from neuralcodes.collection.parquet import ParquetArchive
+
+        return ParquetArchive(os.fsencode(path))
+    return ZipArchive(path) if kind == "zip" else TarArchive(path)
+
+
+def open_remote_archive(place: bytes) -> Archive:
+    """Open a tar or Parquet file in an object store.
+
+    Raises:
+        UserError: absent, damaged, or of a kind that is not read from afar.
+    """
+    kind = archive_kind(Path(os.fsdecode(place)))
+    if kind == "parquet":
+        from neuralcodes.collection.parquet import ParquetArchive
+
+        return ParquetArchive(place)
+    if kind == "tar" and os.fsdecode(place).lower().endswith(".tar"):
+        return RemoteTar(place)
+    raise UserError(
+        f"{os.fsdecode(place)}: of archives in object stores only plain .tar and .parquet files "
+        "are read; unpack it there, or copy it here"
+    )
+
+
+class RemoteTar:
+    """A plain tar file in an object store (a WebDataset shard): members are read by their range."""
+
+    in_order = False
+
+    def __init__(self, place: bytes) -> None:
+        self._place = place
+        self._members: dict[str, tarfile.TarInfo] = {}
+        try:
+            with (
+                open_remote(place) as file,
+                tarfile.open(
+                    fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+                ) as tar,
+            ):
+                for info in tar:
+                    name = info.name.removeprefix("./")
+                    if info.isreg() and is_image_name(name):
+                        self._members[name] = info
+        except Exception as error:  # each driver has its own
+            raise UserError(
+                f"{os.fsdecode(place)}: not a whole tar file ({' '.join(str(error).split())[:200]})"
+            ) from error
+
+    def members(self) -> Sequence[Member]:
+        """See `Archive`."""
+        return [Member(name, f"{info.size}:{info.mtime}") for name, info in self._members.items()]
+
+    def read(self, name: str) -> bytes:
+        """See `Archive`."""
+        info = self._members.get(name)
+        if info is None:
+            raise OSError(errno.ENOENT, "no longer in the archive")
+        if info.size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"a file of {info.size / 2**30:.1f} GB")
+        return read_remote(self._place, info.offset_data, info.offset_data + info.size)
 
 
 class ZipArchive:

@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from neuralcodes.codes.spec import Preprocessing
-from neuralcodes.collection.archives import Archive, open_archive
+from neuralcodes.collection.archives import Archive, open_archive, open_remote_archive
+from neuralcodes.collection.places import is_remote, read_remote
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.decode import decode, open_picture
 from neuralcodes.images.facts import Facts, image_facts
@@ -54,7 +55,9 @@ class Pictures:
         self._lock = threading.Lock()
 
     def path(self, place: bytes) -> bytes:
-        """The file's absolute path."""
+        """The file's absolute path, or its address."""
+        if is_remote(place):
+            return place
         return os.path.join(self._collection, place)
 
     def read(self, place: bytes, member: bytes = b"") -> bytes:
@@ -66,6 +69,8 @@ class Pictures:
         path = self.path(place)
         if member:
             return self._archive(path).read(member.decode("utf-8", "surrogateescape"))
+        if is_remote(path):
+            return read_remote(path)
         info = os.stat(path)
         if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for ever
             raise OSError(errno.EINVAL, "not a regular file")
@@ -80,14 +85,20 @@ class Pictures:
 
     def _archive(self, path: bytes) -> Archive:
         with self._lock:
-            info = os.stat(path)
-            stamp = f"{info.st_ino}:{info.st_size}:{info.st_mtime_ns}"
+            far = is_remote(path)
+            if far:
+                stamp = ""  # a look at each image's file would cost more than the image
+            else:
+                info = os.stat(path)
+                stamp = f"{info.st_ino}:{info.st_size}:{info.st_mtime_ns}"
             kept = self._archives.get(path)
             if kept is not None and kept[0] == stamp:
                 self._archives.move_to_end(path)
                 return kept[1]
             try:
-                archive = open_archive(Path(os.fsdecode(path)))
+                archive = (
+                    open_remote_archive(path) if far else open_archive(Path(os.fsdecode(path)))
+                )
             except UserError as error:
                 raise OSError(errno.EINVAL, str(error)) from None
             self._archives[path] = (stamp, archive)

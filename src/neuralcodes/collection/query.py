@@ -16,6 +16,7 @@ import numpy as np
 from neuralcodes.collection.archives import archive_kind
 from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.pictures import Pictures, printable
+from neuralcodes.collection.places import is_remote
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import Connection, Store
 from neuralcodes.collection.walk import file_stamp
@@ -128,6 +129,12 @@ class Asking:
                 raise UserError(f"{name}: only files of this machine can be searched by")
             name = unquote(address.path)
         elif "://" in name[:10]:
+            # what was indexed is known; anything else is not fetched for whoever asks
+            known = self._store.query(
+                "SELECT id FROM images WHERE place = ? AND member = ?", split_path(name)
+            )
+            if known:
+                return self._by_id(known[0][0])
             raise UserError(f"{name}: only files can be searched by; download it first")
         place, member = find_place(self._store, name)
         return self._by_place(place, member, name)
@@ -204,6 +211,8 @@ def text_query(text: str) -> Query:
 def find_place(connection: Connection, name: str) -> tuple[bytes, bytes]:
     """Place and member of a path. A symbolic link that was indexed stands for itself."""
     place, member = split_path(name)
+    if is_remote(place):
+        return place, member
     folder, base = os.path.split(os.path.abspath(os.fsencode(name)))
     for one in (os.path.join(folder, base), os.path.join(os.path.realpath(folder), base)):
         if one != place and connection.query("SELECT 1 FROM images WHERE place = ?", (one,)):
@@ -213,6 +222,12 @@ def find_place(connection: Connection, name: str) -> tuple[bytes, bytes]:
 
 def split_path(name: str) -> tuple[bytes, bytes]:
     """Place and member of a path that may lead into an archive: `photos.zip/cat/1.jpg`."""
+    if "://" in name:
+        for ending in (".parquet/", ".tar/"):
+            head, found, tail = name.partition(ending)
+            if found:
+                return os.fsencode(head + found[:-1]), tail.encode("utf-8", "surrogateescape")
+        return os.fsencode(name.rstrip("/")), b""
     path = Path(name)
     for parent in path.parents:
         if archive_kind(parent) and parent.is_file():

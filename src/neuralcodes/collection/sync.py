@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from neuralcodes.collection.archives import ARCHIVES
 from neuralcodes.collection.coding import BATCH, Coder
 from neuralcodes.collection.engine import Engine, LocalEngine
 from neuralcodes.collection.pictures import Pictures, name_of, printable
+from neuralcodes.collection.places import below, is_gone
 from neuralcodes.collection.reading import Job, Reader, Ready
 from neuralcodes.collection.segments import Array
 from neuralcodes.collection.syncreport import BadFile, SyncOptions, SyncReport
-from neuralcodes.collection.walk import Found, Root, open_root, walk
+from neuralcodes.collection.walk import Found, Root, naming, open_root, walk
 from neuralcodes.collection.writer import Writer, Written
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
@@ -141,7 +143,7 @@ class Sync:
         return plans
 
     def _unchanged_archive(self, root: Root) -> bool:
-        if root.kind not in ("zip", "tar") or self._options.retry_bad:
+        if root.kind not in ARCHIVES or self._options.retry_bad:
             return False
         rows = self._writer.query("SELECT stamp FROM roots WHERE place = ?", (root.place,))
         return bool(rows) and rows[0][0] == root.stamp
@@ -326,7 +328,7 @@ class Sync:
             if root.kind == "own":
                 return
             if root.kind == "folder" and gone:
-                self._forget_lost(self._inner_roots(root, "file", "zip", "tar"))
+                self._forget_lost(self._inner_roots(root, "file", *ARCHIVES))
             self._writer.change(
                 "INSERT OR REPLACE INTO roots (place, kind, stamp, scanned) VALUES (?,?,?,?)",
                 (root.place, root.kind, root.stamp, time.time()),
@@ -334,7 +336,7 @@ class Sync:
 
     def _spare(self, place: bytes, gone: Sequence[Gone]) -> list[Gone]:
         """Keep the images of a place that holds none at all any more."""
-        first, last = _below(place)
+        first, last = below(place)
         kept = {row for row in gone if row[2] == place or first < row[2] < last}
         if kept:
             self.report.notes.append(
@@ -345,32 +347,32 @@ class Sync:
 
     def _inner_roots(self, root: Root, *kinds: str) -> list[bytes]:
         sql = "SELECT place, kind FROM roots WHERE place > ? AND place < ?"
-        rows = self._writer.query(sql, _below(root.place))
+        rows = self._writer.query(sql, below(root.place))
         return [place for place, kind in rows if kind in kinds]
 
     def _met_below(self, place: bytes) -> bool:
         sql = "SELECT 1 FROM images JOIN temp.seen ON image = id WHERE place > ? AND place < ?"
-        return bool(self._writer.query(f"{sql} LIMIT 1", _below(place)))
+        return bool(self._writer.query(f"{sql} LIMIT 1", below(place)))
 
     def _forget_lost(self, places: Sequence[bytes]) -> None:
         for place in places:
             left = self._writer.query("SELECT 1 FROM images WHERE place = ? LIMIT 1", (place,))
-            if not left and _is_gone(place):
+            if not left and is_gone(place):
                 self._writer.change("DELETE FROM roots WHERE place = ?", (place,))
 
     def _gone(self, root: Root) -> list[Gone]:
         """Images of a root that were not met and are not there any more."""
         unseen = "id NOT IN (SELECT image FROM temp.seen)"
-        if root.kind in ("zip", "tar"):
+        if root.kind in ARCHIVES:
             sql = f"SELECT id, code, place FROM images WHERE place = ? AND {unseen}"
             return self._writer.query(sql, (root.place,))
         if root.kind in ("file", "own"):
             return []
         rows = self._writer.query(
             f"SELECT id, code, place FROM images WHERE place > ? AND place < ? AND {unseen}",
-            _below(root.place),
+            below(root.place),
         )
-        lost = {place for place in {place for *_, place in rows} if _is_gone(place)}
+        lost = {place for place in {place for *_, place in rows} if is_gone(place)}
         return [row for row in rows if row[2] in lost]
 
     def _let_go(self, gone: Sequence[tuple[int, int | None]]) -> None:
@@ -398,31 +400,3 @@ class Sync:
         self._writer.change("INSERT OR IGNORE INTO temp.seen VALUES (?)", (image,))
         self.report.moved += 1
         self.report.added -= 1
-
-
-def naming(found: Found) -> tuple[str, str, str]:
-    """Name, folder and label of an image, as text for people and filters."""
-    folder, _, name = printable(found.below).rpartition("/")
-    if not os.path.isabs(found.place):
-        return name, folder, ""
-    if not folder and not found.member:
-        label = os.fsdecode(os.path.basename(os.path.dirname(found.place)))
-        return name, "", printable(label)
-    return name, folder, folder.rpartition("/")[2]
-
-
-def _below(place: bytes) -> tuple[bytes, bytes]:
-    """What all places below a folder lie between."""
-    prefix = place.rstrip(b"/")
-    return prefix + b"/", prefix + b"0"  # 0 is what comes after /
-
-
-def _is_gone(place: bytes) -> bool:
-    """Whether there is surely no such file; not so if it only cannot be seen."""
-    try:
-        os.lstat(place)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False

@@ -9,8 +9,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
-from neuralcodes.collection.archives import archive_kind, open_archive
+from neuralcodes.collection.archives import archive_kind, open_archive, open_remote_archive
+from neuralcodes.collection.pictures import printable
+from neuralcodes.collection.places import (
+    is_own,
+    is_remote,
+    list_remote,
+    remote_facts,
+    wanted_image,
+)
 from neuralcodes.collection.schema import DATABASE
 from neuralcodes.common.errors import UserError
 from neuralcodes.images.sources import is_hidden, is_image_name
@@ -42,7 +52,8 @@ class Root:
 
     Attributes:
         place: absolute, without symbolic links.
-        kind: folder, file, zip, tar, or own: a file that the collection keeps.
+        kind: folder, file, zip, tar, parquet, store: a folder in an object store, or own: a file
+            that the collection keeps.
         stamp: of the file, "" for a folder.
         unreadable: folders in it that could not be listed, with the reason.
         archives: zip and tar files met in it.
@@ -66,7 +77,12 @@ def open_root(path: str | os.PathLike[str]) -> Root:
     Raises:
         UserError: there is nothing, or neither folder, image nor archive.
     """
-    place = os.path.realpath(os.fsencode(path))
+    text = os.fsdecode(os.fspath(path))
+    if text.startswith("file://"):
+        text = url2pathname(urlparse(text).path)
+    if "://" in text:
+        return _remote_root(os.fsencode(text.rstrip("/")))
+    place = os.path.realpath(os.fsencode(text))
     try:
         info = os.stat(place)
     except OSError as error:
@@ -92,6 +108,10 @@ def walk(root: Root) -> Iterator[Found]:
     """
     if root.kind == "folder":
         yield from _walk_folder(root)
+    elif root.kind == "store":
+        yield from _walk_store(root)
+    elif is_remote(root.place):
+        yield from _walk_remote_file(root)
     elif root.kind == "own":
         yield Found(root.place, b"", root.stamp, os.fsdecode(root.place), time.time())
     elif root.kind == "file":
@@ -100,9 +120,38 @@ def walk(root: Root) -> Iterator[Found]:
         yield Found(root.place, b"", file_stamp(info), name, info.st_mtime)
     else:
         date = os.stat(root.place).st_mtime
+        # rows of a Parquet file have no mark of their own
+        mark = f"{root.stamp}:" if root.kind == "parquet" else ""
         for member in open_archive(Path(os.fsdecode(root.place))).members():
             own = member.name.encode("utf-8", "surrogateescape")
-            yield Found(root.place, own, member.stamp, member.name, date)
+            yield Found(root.place, own, mark + member.stamp, member.name, date)
+
+
+def _remote_root(place: bytes) -> Root:
+    folder, stamp = remote_facts(place)
+    if folder:
+        return Root(place, "store")
+    return Root(place, archive_kind(Path(os.fsdecode(place))) or "file", stamp)
+
+
+def _walk_store(root: Root) -> Iterator[Found]:
+    begin = len(root.place) + 1
+    for place, stamp, date in list_remote(root.place):
+        name = os.fsdecode(place[begin:])
+        if wanted_image(name):
+            yield Found(place, b"", stamp, name, date)
+        elif archive_kind(Path(name)):
+            root.archives.append(place)
+
+
+def _walk_remote_file(root: Root) -> Iterator[Found]:
+    if root.kind == "file":
+        name = os.path.basename(root.path)
+        yield Found(root.place, b"", root.stamp, name, time.time())
+        return
+    for member in open_remote_archive(root.place).members():
+        own = member.name.encode("utf-8", "surrogateescape")
+        yield Found(root.place, own, f"{root.stamp}:{member.stamp}", member.name, time.time())
 
 
 def file_stamp(info: os.stat_result) -> str:
@@ -167,3 +216,14 @@ def _found(entry: os.DirEntry[bytes], below: str) -> Found:
     except OSError:  # a broken link
         return Found(entry.path, b"", BROKEN, below, 0.0)
     return Found(entry.path, b"", file_stamp(info), below, info.st_mtime)
+
+
+def naming(found: Found) -> tuple[str, str, str]:
+    """Name, folder and label of an image, as text for people and filters."""
+    folder, _, name = printable(found.below).rpartition("/")
+    if is_own(found.place):
+        return name, folder, ""
+    if not folder and not found.member:
+        label = os.fsdecode(os.path.basename(os.path.dirname(found.place)))
+        return name, "", printable(label)
+    return name, folder, folder.rpartition("/")[2]

@@ -11,6 +11,7 @@ room. What was made twice is written once, since a pass has one place in the ord
 
 from __future__ import annotations
 
+import functools
 import importlib
 import socket
 from collections import deque
@@ -219,7 +220,7 @@ class _Network:
 
 def _read_chunk(path: str, preprocessing: Preprocessing, jobs: Sequence[Job]) -> tuple[Any, Any]:
     """A task: images' facts with the row of each in the block, -1 without; the block of pixels."""
-    reader = _FarReader(Path(path), Pictures(Path(path)), preprocessing)
+    reader = _FarReader(Path(path), _pictures(path), preprocessing)
     found = reader.read_here(jobs)
     rows: list[int] = []
     pixels: list[Any] = []
@@ -230,6 +231,12 @@ def _read_chunk(path: str, preprocessing: Preprocessing, jobs: Sequence[Job]) ->
     height, width = preprocessing.size
     block = np.stack(pixels) if pixels else np.empty((0, height, width, 3), np.uint8)
     return ([replace(ready, pixels=None) for ready in found], rows), block
+
+
+@functools.cache
+def _pictures(path: str) -> Pictures:
+    """One a process, so that archives stay open."""
+    return Pictures(Path(path))
 
 
 class _FarReader(Reader):
