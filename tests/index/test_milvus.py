@@ -139,10 +139,11 @@ def test_parameters_by_count() -> None:
 
 
 @pytest.mark.lengthy
-def test_a_server_killed_while_it_is_written_to(tmp_path: Path) -> None:
+def test_a_server_killed_while_it_is_written_to(
+    milvus_server: MilvusProcess, tmp_path: Path
+) -> None:
     """SIGKILL in the middle of `add`, started again: nothing lost, nothing twice."""
-    server = MilvusProcess(tmp_path / "server")
-    server.start()
+    server = milvus_server
     codes = clustered(40_000, 32, seed=7)
     ids = np.arange(40_000)
     kind = get_backend(f"milvus:{server.uri}")
@@ -176,4 +177,3 @@ def test_a_server_killed_while_it_is_written_to(tmp_path: Path) -> None:
     assert (found.rows[:, 0] == ids[::1000]).mean() >= 0.95
     first = load_index(tmp_path / "first", lambda wanted: codes[wanted])
     assert (first.search(codes[::1000], 3).rows < 2000).all()  # readers of the older folder
-    server.kill()
