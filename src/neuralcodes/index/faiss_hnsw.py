@@ -40,6 +40,7 @@ class HnswIndex(FaissIndex):
     def __init__(self, dims: int, parameters: Parameters, vectors: Vectors | None = None) -> None:
         super().__init__(dims, parameters, vectors)
         self._looked_at: tuple[Mask, bool, int] | None = None
+        self._plain: tuple[int, Any] | None = None  # effort and FAISS's parameters of it
 
     def efforts(self) -> list[int]:
         """efSearch from 10 to 2,048, by steps of a quarter to a third."""
@@ -57,10 +58,16 @@ class HnswIndex(FaissIndex):
         """
         if exclude is None and len(queries) and self._may_find_all(k, allowed):
             queries = np.ascontiguousarray(queries, dtype=np.float32)
-            squared, places = self._faiss.search(queries, k, params=self._search_parameters(None))
+            squared, places = self._faiss.search(queries, k, params=self._at_effort())
             if places.min() >= 0:
                 return _in_order(self._ids[places], np.sqrt(squared))
         return super().search(queries, k, exclude, allowed)
+
+    def _at_effort(self) -> Any:
+        """Parameters of the present effort without a selector, made once: it takes microseconds."""
+        if self._plain is None or self._plain[0] != self.effort:
+            self._plain = (self.effort, self._search_parameters(None))
+        return self._plain[1]
 
     def _may_find_all(self, k: int, allowed: Mask | None) -> bool:
         """Whether nothing is dead or forbidden, and there are at least k."""
