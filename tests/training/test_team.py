@@ -35,7 +35,8 @@ MODERN = {
 CUTMIX = {**MODERN, "augmentation": {"size": 12, "cutmix": 0.7}}
 VIEWS = {
     "max_epochs": 2, "count": 60, "network": "compact", "optimizer": "sgd",
-    "learning_rate": 1e-3, "momentum": 0.9, "objective": "views", "temperature": 0.2, "unlabelled": True,
+    "learning_rate": 1e-3, "momentum": 0.9, "objective": "views", "temperature": 0.2,
+    "unlabelled": True,
     "augmentation": {"size": 12},
 }  # fmt: skip
 
