@@ -114,7 +114,7 @@ def picture(results: list[dict[str, Any]], path: Path) -> None:
     for axis, one in zip(axes[:, 0], shown, strict=True):
         peers = _few(one)
         for place, (_, value) in enumerate(peers):
-            colour = GOOD if value["ratio"] >= 1 else BAD
+            colour = GOOD if round(value["ratio"], 2) >= 1 else BAD
             axis.plot([value["low"], value["high"]], [place, place], color=colour, lw=3, alpha=0.35)
             axis.plot(value["ratio"], place, "o", color=colour, ms=4)
             axis.text(1.01, place, f"{value['ratio']:.2f}", transform=axis.get_yaxis_transform(),
@@ -129,6 +129,7 @@ def picture(results: list[dict[str, Any]], path: Path) -> None:
             axis.spines[side].set_visible(False)
         axis.tick_params(axis="y", length=0)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
     axes[-1, 0].set_xlabel("times as fast as the peer (log scale; bar: least to greatest round)")
     figure.tight_layout(h_pad=0.3)
     figure.savefig(path, dpi=130)

@@ -23,7 +23,6 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,96 +32,6 @@ from harness import OURS, SCRATCH, Ratio, Worker, peer_versions, record, start_w
 from codes import real_codes
 
 LARGE = 100_000
-
-
-def ours(codes: str, labels: str) -> Callable[[], float]:
-    """mAP as `evaluate` works it out."""
-    from neuralcodes.evaluation.class_retrieval import class_ranks
-    from neuralcodes.evaluation.measures import average_precision
-
-    values, wanted = np.ascontiguousarray(np.load(codes)), np.load(labels)
-    return lambda: float(average_precision(class_ranks(values, wanted)).mean())
-
-
-def torchmetrics(codes: str, labels: str) -> Callable[[], float]:
-    """RetrievalMAP over all pairs but those of a query with itself."""
-    import torch
-    from torchmetrics.retrieval import RetrievalMAP
-
-    values, wanted = torch.from_numpy(np.load(codes)), torch.from_numpy(np.load(labels))
-    count = len(values)
-
-    def work() -> float:
-        scores = values @ values.T
-        others = ~torch.eye(count, dtype=torch.bool)
-        relevant = (wanted[:, None] == wanted)[others]
-        which = torch.arange(count)[:, None].expand(count, count)[others]
-        return float(RetrievalMAP()(scores[others], relevant, indexes=which))
-
-    return work
-
-
-def metric_learning(codes: str, labels: str) -> Callable[[], float]:
-    """AccuracyCalculator's mean average precision; it finds neighbours with FAISS."""
-    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
-
-    values, wanted = np.load(codes), np.load(labels)
-    calculator = AccuracyCalculator(include=("mean_average_precision",), k=len(values) - 1)
-
-    def work() -> float:
-        return float(calculator.get_accuracy(values, wanted)["mean_average_precision"])
-
-    return work
-
-
-def oxford(codes: str, labels: str) -> Callable[[], float]:
-    """The published evaluation's `compute_ap` for every query, the query itself as junk."""
-    values, wanted = np.load(codes), np.load(labels)
-
-    def compute_ap(good: set[int], junk: set[int], ranked: list[int]) -> float:
-        old_recall, old_precision, ap = 0.0, 1.0, 0.0
-        hits = seen = 0
-        for one in ranked:
-            if one in junk:
-                continue
-            if one in good:
-                hits += 1
-            recall, precision = hits / len(good), hits / (seen + 1.0)
-            ap += (recall - old_recall) * ((old_precision + precision) / 2.0)
-            old_recall, old_precision = recall, precision
-            seen += 1
-        return ap
-
-    def work() -> float:
-        order = np.argsort(-(values @ values.T), axis=1, kind="stable")
-        classes = {c: set(np.flatnonzero(wanted == c).tolist()) for c in np.unique(wanted)}
-        total = 0.0
-        for query, ranked in enumerate(order):
-            total += compute_ap(classes[wanted[query]] - {query}, {query}, ranked.tolist())
-        return total / len(values)
-
-    return work
-
-
-def product(codes: str) -> Callable[[], float]:
-    """The limit: half of all products of codes with each other, at the machine's rate.
-
-    Square blocks of the upper triangle, as a product of oneDNN's makes them.
-    """
-    import torch
-
-    values = torch.from_numpy(np.ascontiguousarray(np.load(codes)))
-    block = 4096
-
-    def work() -> float:
-        out = torch.empty(block, block)
-        for start in range(0, len(values), block):
-            for other in range(start, len(values), block):
-                one, two = values[start : start + block], values[other : other + block]
-                torch.mm(one, two.T, out=out[: len(one), : len(two)])
-        return float(out[0, 0])
-
-    return work
 
 
 def main(rounds: int, run: Path) -> None:
@@ -138,18 +47,18 @@ def main(rounds: int, run: Path) -> None:
     large = {"codes": str(SCRATCH / "code.npy"), "labels": str(SCRATCH / "code-labels.npy")}
     np.save(large["labels"], np.arange(len(real_codes())) // 500)  # 200 classes in order
     running, absent = start_workers({
-        "ours": lambda: Worker("map_peers:ours", OURS, **small),
-        "torchmetrics RetrievalMAP": lambda: Worker("map_peers:torchmetrics", **small),
-        "pytorch-metric-learning": lambda: Worker("map_peers:metric_learning", **small),
-        "Oxford's compute_ap": lambda: Worker("map_peers:oxford", **small),
+        "ours": lambda: Worker("peer_map:ours", OURS, **small),
+        "torchmetrics RetrievalMAP": lambda: Worker("peer_map:torchmetrics", **small),
+        "pytorch-metric-learning": lambda: Worker("peer_map:metric_learning", **small),
+        "Oxford's compute_ap": lambda: Worker("peer_map:oxford", **small),
     })  # fmt: skip
     found: dict[str, Any] = {name: worker.ask()["result"] for name, worker in running.items()}
     seconds = take_turns({n: w.timed() for n, w in running.items()}, rounds, settle=0.3)
     for worker in running.values():
         worker.close()
     with (
-        Worker("map_peers:ours", OURS, **large) as whole,
-        Worker("map_peers:product", OURS, codes=large["codes"]) as limit,
+        Worker("peer_map:ours", OURS, **large) as whole,
+        Worker("peer_map:product", OURS, codes=large["codes"]) as limit,
     ):
         start = time.perf_counter()
         found["ours, 100,000"] = whole.ask()["result"]

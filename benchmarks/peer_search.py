@@ -12,7 +12,9 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ class Index:
     """A contestant. `efforts` rise; one value means that it is exact."""
 
     efforts: Sequence[int] = (1,)
+    library = ""  # imported before memory is counted
     saved = True  # whether `save` and `load` do anything
 
     def __init__(self, codes: Floats, path: Path) -> None:
@@ -57,6 +60,7 @@ class Index:
 class Ours(Index):
     """One of our backends by its public interface, the codes mapped as in a collection."""
 
+    library = "faiss"
     backend = "exact"
 
     def build(self) -> None:
@@ -105,6 +109,7 @@ class OursIvfPq(Ours):
 
 
 class ScikitLearn(Index):
+    library = "sklearn.neighbors"
     saved = False
 
     def build(self) -> None:
@@ -119,6 +124,7 @@ class ScikitLearn(Index):
 class Faiss(Index):
     """FAISS's graph with its own defaults (32 links, 40 candidates when building)."""
 
+    library = "faiss"
     efforts = GEOMETRIC
 
     def build(self) -> None:
@@ -161,6 +167,7 @@ class FaissFlat(Faiss):
 class Hnswlib(Index):
     """With the values of its README: M 16, ef_construction 200."""
 
+    library = "hnswlib"
     efforts = GEOMETRIC
 
     def build(self) -> None:
@@ -189,6 +196,7 @@ class Hnswlib(Index):
 class Usearch(Index):
     """Its defaults (16 links, 128 when building), in single precision."""
 
+    library = "usearch.index"
     efforts = GEOMETRIC
     dtype = "f32"
 
@@ -263,6 +271,7 @@ class Scann(Index):
 class MilvusLite(Index):
     """A Milvus Lite file with inverted lists."""
 
+    library = "pymilvus"
     efforts = PROBES
 
     def _client(self) -> Any:
@@ -311,6 +320,7 @@ class MilvusLite(Index):
 class LanceDb(Index):
     """Lance's inverted lists of product codes, refined by the stored codes."""
 
+    library = "lancedb"
     efforts = PROBES
 
     def build(self) -> None:
@@ -350,9 +360,6 @@ class LanceDb(Index):
 
 def _scann() -> Any:
     """ScaNN without its operations for TensorFlow, whose wheel fits no present TensorFlow."""
-    import importlib
-    import sys
-
     sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
     return importlib.import_module("scann")
 
@@ -379,6 +386,10 @@ def open_index(kind: str, codes: str, path: str) -> Callable[..., Any]:
     if kind.startswith("ours"):
         import neuralcodes.index.recall  # noqa: F401
     index = KINDS[kind](mapped, Path(path))
+    if kind == "ScaNN":
+        _scann()
+    else:
+        importlib.import_module(index.library)
     before = _memory()
 
     def work(do: str, **given: Any) -> Any:

@@ -1,7 +1,7 @@
 """Search among real codes at the same recall: our backends against the peers'.
 
     make .venv-bench/ready
-    NEURALCODES_TINY_IMAGENET=ZIPS python benchmarks/search.py SIZE [ROUNDS]
+    NEURALCODES_TINY_IMAGENET=ZIPS python benchmarks/search.py SIZE [ROUNDS] [CONTESTANT…]
     NEURALCODES_TINY_IMAGENET=ZIPS python benchmarks/search.py build [ROUNDS]
 
 `SIZE`: 10000, 100000 (99,000 real codes of `shipped`, 128 dimensions, 1,000 others are the queries)
@@ -23,6 +23,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ from neuralcodes.index.scan import ScanIndex
 
 QUERIES, ONE_BY_ONE = 1000, 200
 RECALLS = (0.9, 0.95, 0.99)
-SECONDS = 2.0  # that a call may take; those that would take longer are asked fewer queries
+SECONDS = 0.5  # that a call may take; those that would take longer are asked fewer queries
 MOST_FOR = {  # beyond, building or asking takes too long here
     "Milvus Lite": 100_000, "FAISS flat": 100_000, "FAISS HNSW": 100_000, "usearch bf16": 100_000,
     "LanceDB": 100_000,
@@ -147,10 +148,11 @@ def tune(data: Data, worker: Worker) -> dict[float, tuple[int, float]]:
     return chosen
 
 
-def main(size: int, rounds: int) -> None:
+def main(size: int, rounds: int, only: Sequence[str] = ()) -> None:
     """Race and record."""
     data = Data(size)
     wanted = [*BACKENDS, *(n for n in PACKAGES if size <= MOST_FOR.get(n, size))]
+    wanted = [name for name in wanted if not only or name in only]
     running, absent = start_workers({n: (lambda n=n: ready(data, n)) for n in wanted})  # type: ignore[misc]
     efforts: dict[str, dict[float, tuple[int, float]]] = {}
     for name, worker in list(running.items()):
@@ -310,4 +312,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "build":
         build(rounds)
     else:
-        main(int(sys.argv[1]), rounds)
+        main(int(sys.argv[1]), rounds, sys.argv[3:])
