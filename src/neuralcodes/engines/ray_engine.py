@@ -104,7 +104,9 @@ class RayEngine:
         height, width = preprocessing.size
         store = float(resources.get("object_store_memory", STORE_BYTES)) * STORE_SHARE
         blocks = int(store // (CHUNK * height * width * 3))
-        self._tasks_ahead = max(2, min(4 * int(resources.get("CPU", 1)) + 4, blocks // 2))
+        # each is a process of its own while it lasts; they ask for no processor, so that they never
+        # wait for one that a network holds
+        self._tasks_ahead = max(2, min(int(resources.get("CPU", 1)) + 1, blocks // 2))
         self._passes_ahead = max(1, min(PASSES_AHEAD * self._wanted, blocks * CHUNK // BATCH // 2))
         self._queue: deque[_Pass] = deque()
         self._workers = [self._hire() for _ in range(self._wanted)]
