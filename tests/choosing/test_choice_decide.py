@@ -11,7 +11,6 @@ from neuralcodes.common.errors import UserError
 
 NOISE = np.random.default_rng(0).normal(0, 0.02, size=400)
 BASE = np.random.default_rng(1).uniform(0.3, 0.7, size=400)
-MS = {8: 1.0}
 
 
 def code(name, size, gain):
@@ -19,9 +18,14 @@ def code(name, size, gain):
     return scored(name, size, BASE + gain + NOISE)
 
 
+def decided(codes):
+    """All of them take as long to search."""
+    return decide(codes, {one.code: 1.0 for one in codes})
+
+
 def test_without_a_budget_a_real_loss_is_not_taken_for_bytes():
     best, close, far = code("best", 64, 0.1), code("close", 16, 0.095), code("far", 4, 0.05)
-    found = decide([best, close, far], MS)
+    found = decided([best, close, far])
     assert found.chosen is close  # 0.005 below: negligible
     assert found.best is best
     assert found.against_best.difference == pytest.approx(-0.005)
@@ -39,7 +43,7 @@ def test_a_loss_that_is_not_shown_is_taken():
     noisy = scored("noisy", 4, best.score("choose").values + apart)
     mean = best.score("choose").mean - noisy.score("choose").mean
     assert mean > 0.01
-    found = decide([best, noisy], MS)
+    found = decided([best, noisy])
     assert found.chosen is noisy
     assert not found.against_best.real
     assert not found.decided
@@ -83,7 +87,7 @@ def test_a_choice_is_judged_on_what_did_not_choose():
 
     one = scored("one", 8, turns([high, low, low]), turns([low, low, low]))
     other = scored("other", 8, turns([low, high, high]), turns([low, low, low]))
-    found = decide([one, other], MS)
+    found = decided([one, other])
     assert found.chosen is other
     assert found.judged.codes == ("run@one", "run@other", "run@other")
     assert found.judged.chosen_on.mean == pytest.approx(0.9)
@@ -95,7 +99,7 @@ def test_a_choice_is_judged_on_what_did_not_choose():
 def test_hard_classes_are_no_optimism():
     easy, hard = np.full(100, 0.8), np.full(100, 0.3)
     codes = [scored("a", 8, easy + 0.1, hard + 0.1), scored("b", 4, easy - 0.1, hard - 0.1)]
-    judged = decide(codes, MS).judged
+    judged = decided(codes).judged
     assert judged.chosen_on.mean - judged.judged_on.mean == pytest.approx(0.5)
     assert judged.optimism == pytest.approx(0)
 

@@ -6,7 +6,7 @@ tests and the judged figure are from classes that had no part in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -91,13 +91,13 @@ class Decision:
 
 
 def decide(
-    scored: Sequence[Scored], milliseconds: dict[int, float], budget: int | None = None
+    scored: Sequence[Scored], milliseconds: Mapping[str, float], budget: int | None = None
 ) -> Decision:
     """Choose a code.
 
     Args:
         scored: at least one.
-        milliseconds: of a search, by length of the code.
+        milliseconds: of a search, by code.
         budget: bytes that a code may take.
 
     Raises:
@@ -119,7 +119,7 @@ def decide(
         best=best,
         chosen=chosen,
         front=tuple(front),
-        front_by_time=tuple(pareto_front(scored, lambda one: milliseconds[one.dims])),
+        front_by_time=tuple(pareto_front(scored, lambda one: milliseconds[one.code])),
         against_best=None if best is chosen else _compare(best, chosen),
         smaller=smaller,
         against_smaller=None if smaller is None else _compare(smaller, chosen),

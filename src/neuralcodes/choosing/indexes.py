@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neuralcodes.choosing.sweep import NEAREST
+from neuralcodes.choosing.timing import NEAREST
 from neuralcodes.codes.transforms.base import Floats
 from neuralcodes.codes.transforms.rows import StoredRows
 from neuralcodes.common.errors import UserError

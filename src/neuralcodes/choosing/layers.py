@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neuralcodes.choosing.grid import Base
+from neuralcodes.choosing.leftout import LeftOut
 from neuralcodes.codes.encoder import Encoder, FloatCodes
 from neuralcodes.codes.spec import CodeRequest, CodeSpec
 from neuralcodes.codes.store import load_codes, new_codes
@@ -35,14 +36,14 @@ class NetworkCodes:
         network: opened.
         runtime: where it runs.
         bases: each with its spec.
-        notes: a line for each layer or pooling that was left out.
+        left_out: layers and poolings, and why.
         seconds: an image's pass, measured.
     """
 
     network: OpenNetwork
     runtime: Runtime
     bases: dict[Base, CodeSpec]
-    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     seconds: float
 
 
@@ -76,7 +77,7 @@ def plan_network(
 ) -> NetworkCodes:
     """Find the bases of a network by a look at a few images.
 
-    Left out, with a note: a pooling that the layer has no map for, codes of more than
+    Left out, with the reason: a pooling that the layer has no map for, codes of more than
     `MOST_VALUES`, and a code that equals another's to the bit (dropout and flattening change
     nothing).
 
@@ -91,39 +92,41 @@ def plan_network(
     """
     pixels = images.read(np.linspace(0, len(images) - 1, min(PROBE, len(images))).astype(np.int64))
     bases: dict[Base, CodeSpec] = {}
-    notes: list[str] = []
+    left: list[LeftOut] = []
     seen: dict[bytes, Base] = {}
     named = {own: alias for alias, own in network.kind.layers.items()}
     for layer, values in _wanted(network, layers):
         for pooling in poolings:
             base = Base(network.name, layer, pooling)
             if pooling == "flatten" and values is not None and values > MOST_VALUES:
-                notes.append(f"{base.code}: {values:,} values, more than {MOST_VALUES:,}; left out")
+                left.append(_too_long(base, values))
                 continue
             try:
                 encoder = Encoder(network, [_request(base)], runtime)
             except UserError as error:
                 if layer not in (*network.kind.layers, *named) and ALL not in layers:
                     raise
-                notes.append(f"{base.code}: {str(error).partition(';')[0]}; left out")
+                line = f"{base.code}: {str(error).partition(';')[0]}; left out"
+                left.append(LeftOut(line, "give no code of this pooling"))
                 continue
             spec = encoder.specs[0]
             if spec.dims > MOST_VALUES:
-                notes.append(f"{base.code}: {spec.dims:,} values; left out")
+                left.append(_too_long(base, spec.dims))
                 continue
             content = encoder.encode(pixels)[0].tobytes()
             if content in seen:
-                notes.append(f"{base.code}: the same codes as {seen[content].code}; left out")
+                line = f"{base.code}: the same codes as {seen[content].code}; left out"
+                left.append(LeftOut(line, "equal another's to the bit"))
                 continue
             seen[content] = base
             bases[base] = spec
     if not bases:
         raise UserError(
             f"{network.name}: no layer and pooling is left to try"
-            + (f" ({notes[0]})" if notes else "")
+            + (f" ({left[0].line})" if left else "")
         )
     return NetworkCodes(
-        network, runtime, bases, tuple(notes), _seconds(network, runtime, bases, pixels)
+        network, runtime, bases, tuple(left), _seconds(network, runtime, bases, pixels)
     )
 
 
@@ -179,6 +182,11 @@ def _wanted(network: OpenNetwork, layers: Sequence[str]) -> list[tuple[str, int 
         elif layer != NAMED:
             wanted[layer] = None
     return list(wanted.items())
+
+
+def _too_long(base: Base, values: int) -> LeftOut:
+    line = f"{base.code}: {values:,} values, more than {MOST_VALUES:,}; left out"
+    return LeftOut(line, f"of more than {MOST_VALUES:,} values")
 
 
 def _request(base: Base) -> CodeRequest:

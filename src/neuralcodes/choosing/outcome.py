@@ -27,7 +27,7 @@ class Point:
         network, layer, pooling, transforms: its parts.
         dims: length when it is searched.
         bytes: stored.
-        milliseconds: of an exact search for one query.
+        milliseconds: of an exact search for one query, among codes as they are stored.
         map, low, high: on the classes that choose, with the 95 % bootstrap interval over queries.
         judged: mAP on the classes that judge, of this code (not of a choice).
         front, front_by_time: whether none of as few bytes (as little time) is better.
@@ -180,7 +180,7 @@ class Choice:
 
 
 def make_points(
-    scored: Sequence[Scored], decision: Decision, milliseconds: Mapping[int, float]
+    scored: Sequence[Scored], decision: Decision, milliseconds: Mapping[str, float]
 ) -> tuple[Point, ...]:
     """The table, best first."""
     front = {one.code for one in decision.front}
@@ -199,7 +199,7 @@ def make_points(
                 transforms="/".join(one.candidate.chain),
                 dims=one.dims,
                 bytes=one.bytes,
-                milliseconds=milliseconds[one.dims],
+                milliseconds=milliseconds[one.code],
                 map=score.mean,
                 low=low,
                 high=high,

@@ -30,11 +30,8 @@ from neuralcodes.common.progress import progress
 from neuralcodes.evaluation.measures import AVERAGE_PRECISION
 from neuralcodes.evaluation.ranks import relevant_ranks
 from neuralcodes.evaluation.score import Score
-from neuralcodes.index.backend import get_backend
 
 DIGITS = 6  # after the point, of kept values
-TIMED = 30  # queries, one at a time
-NEAREST = 10
 
 Values = npt.NDArray[np.float64]
 
@@ -300,25 +297,6 @@ def stored_bytes(chain: Chain, dims: int) -> int:
         return 4 * dims
     kind, number = get_transform(chain[-1])
     return kind.stored_bytes(number, dims)
-
-
-def search_milliseconds(dims: int, images: int) -> float:
-    """Time of an exact search for one query among so many codes, on this machine.
-
-    It depends on the length of the codes alone, and so is measured on random ones. The fastest of
-    some tries: other work on the machine can only add.
-    """
-    generator = np.random.default_rng(0)
-    codes = unit_length(generator.standard_normal((images, dims), dtype=np.float32))
-    index = get_backend("exact")(dims, get_backend("exact").parameters_kind())
-    index.add(codes, np.arange(images))
-    times = []
-    for number in range(TIMED):
-        query = codes[number % images][None]
-        start = time.perf_counter()
-        index.search(query, NEAREST)
-        times.append(time.perf_counter() - start)
-    return min(times) * 1e3
 
 
 def estimate_seconds(

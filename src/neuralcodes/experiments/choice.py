@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from neuralcodes.choosing.agreement import Agreement, agree, recorded
 from neuralcodes.choosing.closer import Way, look_at_examples, look_at_indexes
@@ -33,6 +34,7 @@ from neuralcodes.choosing.layers import (
     base_codes,
     plan_network,
 )
+from neuralcodes.choosing.leftout import LeftOut, told
 from neuralcodes.choosing.outcome import (
     Choice,
     Subject,
@@ -40,12 +42,13 @@ from neuralcodes.choosing.outcome import (
     stand_layers,
 )
 from neuralcodes.choosing.sweep import (
+    Scored,
     estimate_seconds,
     facts_of,
-    search_milliseconds,
     sweep,
 )
 from neuralcodes.choosing.task import Kind, Task, label_task, part_sizes, view_task
+from neuralcodes.choosing.timing import search_milliseconds, stored_by
 from neuralcodes.choosing.views import KINDS, view_content, view_images
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.codes.transforms.fitted import transform_file
@@ -138,14 +141,19 @@ class _Run:
             images = self.chosen.images[network.name]
             plan = plan_network(network, runtime, choosing.layers, poolings, images)
             self.plans.append(plan)
-            for note in plan.notes:
-                self.note(note)
-        self.candidates = self._candidates(chains)
+        self.candidates, beyond = self._candidates(chains)
+        self.leave_out([*(one for plan in self.plans for one in plan.left_out), *beyond])
 
     def note(self, line: str) -> None:
         """Tell a line that the record keeps too."""
         self.notes.append(line)
         self.tell(line)
+
+    def leave_out(self, left: Sequence[LeftOut]) -> None:
+        """Tell what is not tried, many in one line; the record keeps a line for each."""
+        self.notes += [one.line for one in left]
+        for line in told(left):
+            self.tell(line)
 
     def all(self) -> Choice:
         """See `choose`."""
@@ -157,12 +165,14 @@ class _Run:
         }[self.chosen.labels]  # type: ignore[assignment]
         ways = {kind: self._way(kind) for kind in kinds}
         way = ways[kinds[0]]
-        for code, reason in way.swept.dropped.items():
-            self.note(f"{code}: left out: {reason}")
+        self.leave_out(
+            [
+                LeftOut(f"{code}: left out: {reason}", "cannot be fitted to these images")
+                for code, reason in way.swept.dropped.items()
+            ]
+        )
         scored = way.swept.scored
-        milliseconds = {
-            dims: self._milliseconds(dims) for dims in sorted({one.dims for one in scored})
-        }
+        milliseconds = {one.code: self._milliseconds(one) for one in scored}
         decision = decide(scored, milliseconds, choosing.budget)
         agreement = None
         if len(ways) == 2:
@@ -184,7 +194,7 @@ class _Run:
         self,
         way: Way,
         decision: Decision,
-        milliseconds: dict[int, float],
+        milliseconds: dict[str, float],
         agreement: Agreement | None,
     ) -> Choice:
         choosing, chosen = self.choosing, self.chosen
@@ -231,9 +241,11 @@ class _Run:
             examples=look_at_examples(way, decision, self.kept),
         )
 
-    def _candidates(self, chains: Sequence[tuple[str, ...]]) -> list[Candidate]:
-        """Every base with every chain; what is no shorter than the base is dropped with a line."""
-        found = []
+    def _candidates(
+        self, chains: Sequence[tuple[str, ...]]
+    ) -> tuple[list[Candidate], list[LeftOut]]:
+        """Every base with every chain, and those left out because they are longer than the base."""
+        found, left = [], []
         for plan in self.plans:
             usable = [chain for chain in chains if _can_lie(next(iter(plan.bases.values())), chain)]
             if len(usable) < len(chains):
@@ -249,10 +261,9 @@ class _Run:
                     else:
                         found.append(Candidate(base, chain))
                 if beyond:
-                    self.note(
-                        f"{base.code} has {spec.dims} dimensions; left out: {', '.join(beyond)}"
-                    )
-        return found
+                    line = f"{base.code} has {spec.dims} dimensions; left out: {', '.join(beyond)}"
+                    left.append(LeftOut(line, "longer than what they shorten", len(beyond)))
+        return found, left
 
     def _way(self, kind: Kind) -> Way:
         """Make the codes and scores for one way of judging."""
@@ -312,11 +323,13 @@ class _Run:
             f"{_duration(passes)}; judging: about {_duration(work)}"
         )
 
-    def _milliseconds(self, dims: int) -> float:
-        facts = {"what": "milliseconds", "dims": dims, "images": self.chosen.count}
-        return float(
-            self.kept.get(facts, lambda: round(search_milliseconds(dims, self.chosen.count), 4))
-        )
+    def _milliseconds(self, one: Scored) -> float:
+        images, quantiser = self.chosen.count, stored_by(one.candidate.chain)
+        facts: dict[str, Any] = {"what": "milliseconds", "dims": one.dims, "images": images}
+        if quantiser:
+            facts["quantiser"] = quantiser
+        made = partial(search_milliseconds, one.dims, images, quantiser)
+        return float(self.kept.get(facts, lambda: round(made(), 4)))
 
 
 def with_defaults(choosing: Choosing) -> Choosing:
