@@ -134,6 +134,39 @@ class Collection(SearchableCollection):
             update_index(writer)
         return report
 
+    def add_dataset(
+        self,
+        dataset: Any,
+        image: str = "image",
+        *,
+        columns: Sequence[str] | Mapping[str, str] | None = None,
+        row: str | None = "row",
+    ) -> SyncReport:
+        """Add the images of a data set (Hugging Face `datasets`), streamed in batches of rows.
+
+        An image that the data set holds by its path is indexed where it lies; one that it holds by
+        its bytes is kept in the collection as a file, equal ones once, with the last one's columns.
+        The report names rows whose image is absent or cannot be read. Adding it again adds nothing.
+
+        Args:
+            dataset: one split, a `datasets.Dataset` or `IterableDataset`.
+            image: the column of images: of type Image, or of paths, bytes or uint8 arrays.
+            columns: which become columns of the collection, for filters: names, or a mapping from
+                their name to the one here. None for all numbers, texts, dates and class labels
+                (these by name). A name that means something else here, such as `label`, gets
+                `dataset_` before it.
+            row: a column for the number of the row, to find it in the data set by; None for none.
+
+        Raises:
+            UserError: the library is missing, no such column, or another process is writing.
+        """
+        from neuralcodes.collection.datasets import add_dataset
+
+        with self._writing() as writer:
+            report = add_dataset(writer, self._coder, self.pictures, dataset, image, columns, row)
+            update_index(writer)
+        return report
+
     def remove(self, images: Any) -> int:
         """Take images out; they stay out when their folder is indexed again.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +14,8 @@ from neuralcodes.collection.records import every_image
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.rowformat import QUANTISER
 from neuralcodes.collection.store import Store
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.collection.tables import arrow_columns, column_names, image_row, import_pyarrow
+from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import atomic_write
 
 TABLES = ("parquet", "csv")
@@ -44,16 +43,14 @@ def export(store: Store, folder: Path, condition: Filter | None, table: str) -> 
     if table not in TABLES:
         raise UserError(f"--table {table}: choose {' or '.join(TABLES)}")
     if table == "parquet":
-        _pyarrow()
+        import_pyarrow()  # refuses before any work
     records = list(every_image(store, condition))
     if not records:
         raise UserError(f"{store.path}: no image to export")
     folder = Path(folder)
     write_codes(store, folder / "codes", records)
     path = folder / f"images.{table}"
-    rows = [_row(record) for record in records]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    (_write_parquet if table == "parquet" else _write_csv)(path, names, rows)
+    (_write_parquet if table == "parquet" else _write_csv)(path, records)
     stored = _write_stored(store, folder, records) if store.form.stored else []
     return [folder / "codes.npy", folder / "codes.json", *stored, path]
 
@@ -90,19 +87,13 @@ def _write_stored(store: Store, folder: Path, records: list[ImageRecord]) -> lis
     return files
 
 
-def _row(record: ImageRecord) -> dict[str, Any]:
-    row = record.to_json()
-    row |= row.pop("metadata", {})
-    row["date"] = datetime.fromtimestamp(record.date, UTC)
-    return row
-
-
-def _write_csv(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
+def _write_csv(path: Path, records: Sequence[ImageRecord]) -> None:
+    rows = [image_row(record) for record in records]
     with atomic_write(path) as file:
         import io
 
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        writer = csv.DictWriter(text, names)
+        writer = csv.DictWriter(text, column_names(rows))
         writer.writeheader()
         for row in rows:
             writer.writerow({**row, "date": row["date"].isoformat()})
@@ -110,23 +101,8 @@ def _write_csv(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None
         text.detach()
 
 
-def _write_parquet(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
-    pyarrow = _pyarrow()
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    arrays = {}
-    for name, values in columns.items():
-        try:
-            arrays[name] = pyarrow.array(values)
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):  # numbers and texts in one column
-            arrays[name] = pyarrow.array([None if v is None else str(v) for v in values])
+def _write_parquet(path: Path, records: Sequence[ImageRecord]) -> None:
+    pyarrow = import_pyarrow()
+    table = pyarrow.table(arrow_columns(records))
     with atomic_write(path) as file:
-        pyarrow.parquet.write_table(pyarrow.table(arrays), file)
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise needs_extra("pyarrow", "parquet") from None
-    return pyarrow
+        pyarrow.parquet.write_table(table, file)

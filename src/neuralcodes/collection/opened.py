@@ -126,6 +126,61 @@ class OpenCollection:
         """
         return describing.codes(self._store, ids)
 
+    def to_arrow(self, filter: str | None = None) -> Any:
+        """Images and codes as a pyarrow.Table in memory.
+
+        Columns as `export` writes them (id, path, folder, label, width, height, size, kind, date
+        and your own), and `code`, a list of d float32: the code as it is searched. The schema's
+        metadata names the code and its fingerprint.
+
+        Args:
+            filter: only images that it lets through.
+
+        Raises:
+            UserError: pyarrow is missing, or a column of yours is called `code`.
+        """
+        from neuralcodes.collection.tables import arrow_table
+
+        return arrow_table(self._store, list(self.images(filter)))
+
+    def to_dataset(self, filter: str | None = None, *, images: bool = True) -> Any:
+        """Images and codes as a datasets.Dataset (Hugging Face): the columns of `to_arrow`.
+
+        Args:
+            filter: only images that it lets through.
+            images: also a column `image`, decoded when it is looked at: files by where they lie,
+                those in archives and object stores by their bytes, which stay in memory.
+
+        Raises:
+            UserError: the library is missing, a picture cannot be read, or a column of yours is
+                called `code` or `image`.
+        """
+        from neuralcodes.collection.tables import dataset_of
+
+        pictures = self.pictures if images else None
+        return dataset_of(self._store, list(self.images(filter)), pictures)
+
+    def to_fiftyone(
+        self, dataset: Any, field: str = "neuralcode", *, brain_key: str | None = None
+    ) -> int:
+        """Give the samples of a FiftyOne data set their codes, found by their files.
+
+        Args:
+            dataset: a fiftyone.Dataset or view.
+            field: of the samples, which is set to float32 d.
+            brain_key: also index them for FiftyOne's search by similarity (Euclidean), under this
+                name.
+
+        Returns:
+            How many samples got a code.
+
+        Raises:
+            UserError: no sample's file is an image of the collection, or fiftyone is missing.
+        """
+        from neuralcodes.collection.fiftyone import give_codes
+
+        return give_codes(self._store, self.images(), self.pictures, dataset, field, brain_key)
+
     def info(self) -> Info:
         """How many images, how much room, which index at which recall."""
         return describing.info(self._store)

@@ -36,6 +36,11 @@ class SyncReport:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def include(self, other: SyncReport) -> None:
+        """Take over what a further update did."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
