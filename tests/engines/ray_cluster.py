@@ -18,8 +18,10 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
     import ray
     from ray.cluster_utils import Cluster
 
+    from neuralcodes.engines.ray_engine import SETTINGS
+
     one = {"num_cpus": 1, "object_store_memory": STORE}
-    cluster = Cluster(initialize_head=True, head_node_args=one)
+    cluster = Cluster(initialize_head=True, head_node_args={**one, "_system_config": SETTINGS})
     try:
         yield cluster, cluster.add_node(**one)
     finally:

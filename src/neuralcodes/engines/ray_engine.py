@@ -35,6 +35,9 @@ CHUNK = 64  # images a reading task
 STORE_BYTES = 200 * 2**20  # of Ray's object store, where we start Ray ourselves
 STORE_SHARE = 0.4  # of the store that pixels may take
 PASSES_AHEAD = 2  # that wait for each actor
+# Ray ends processes beyond one a processor that have been idle for a second; a reader that starts
+# anew imports for seconds what it reads with. A cluster's own are set where it is started.
+SETTINGS = {"idle_worker_killing_time_threshold_ms": 60_000, "num_workers_soft_limit": 64}
 TRIES = 20  # of one task or pass: a cluster may lose many machines
 POLL = 0.5  # seconds
 
@@ -270,7 +273,12 @@ def start_ray(address: str | None) -> Any:
             _require_listener(address)
             ray.init(address=address, **quiet)
         else:
-            ray.init(num_cpus=cpu_count(), object_store_memory=STORE_BYTES, **quiet)
+            ray.init(
+                num_cpus=cpu_count(),
+                object_store_memory=STORE_BYTES,
+                _system_config=SETTINGS,
+                **quiet,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"--address {address}: no Ray cluster there ({_line(error)}); start one with: "
