@@ -1,8 +1,14 @@
-"""One progress bar for all long work: count, rate, time left; plain lines in a pipe or log."""
+"""One progress bar for all long work: count, rate, time left.
+
+In a terminal it is a line that is drawn again; in a notebook a widget, or such a line where
+ipywidgets is missing; in a pipe or log a whole line now and then, and none for what is done soon.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +17,9 @@ from typing import Any
 from tqdm import tqdm
 
 from neuralcodes.common.team import Team
+
+LINE_SECONDS = 30.0  # between lines in a pipe or log
+SCALED = 10_000  # units; more are counted in thousands
 
 Watcher = Callable[[str, int, int], None]
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
@@ -32,24 +41,85 @@ def watching(watcher: Watcher) -> Iterator[None]:
 
 
 def progress(total: int, what: str, unit: str = "image") -> tqdm[Any]:
-    """A bar on standard error. In a pipe or log it prints a line at most every 30 seconds."""
+    """A bar on standard error; see above.
+
+    Args:
+        total: of units; 0 where it is not known.
+        what: is being done.
+        unit: of what is counted.
+    """
     watcher = _watcher.get()
     if watcher is not None:
         return _Watched(watcher, total, what)
-    terminal = sys.stderr.isatty()
     if not Team.current().leads:
         return tqdm(total=total, disable=True)
-    return tqdm(
-        total=total,
+    notebook = _in_notebook()
+    if not notebook and not sys.stderr.isatty():
+        return _Lines(total, what, unit)
+    kind: type[tqdm[Any]] = tqdm
+    if notebook and importlib.util.find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm_notebook
+
+        kind = tqdm_notebook
+    return kind(
+        total=total or None,
         desc=what,
         unit=unit,
-        unit_scale=total >= 10_000,
-        mininterval=0.2 if terminal else 30.0,
-        maxinterval=10.0 if terminal else 60.0,
-        dynamic_ncols=terminal,
-        leave=terminal,
+        unit_scale=total >= SCALED,
+        mininterval=0.2,
+        dynamic_ncols=not notebook,
         file=sys.stderr,
     )
+
+
+def _in_notebook() -> bool:
+    """Whether this is a kernel's process, as of Jupyter."""
+    if "ipykernel" not in sys.modules:
+        return False
+    from IPython.core.getipython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+class _Lines(tqdm):  # type: ignore[type-arg]  # tqdm is generic for mypy only
+    """Whole lines: one every `LINE_SECONDS`, and one at the end of what took as long."""
+
+    def __init__(self, total: int, what: str, unit: str) -> None:
+        super().__init__(total=total, disable=True)
+        self.initial = 0
+        self._what, self._unit, self._postfix = what, unit, ""
+        self._begun = self._told = time.monotonic()
+        self._told_at: float = 0
+
+    def update(self, n: float | None = 1) -> bool | None:
+        self.n += int(n or 0)
+        if time.monotonic() - self._told >= LINE_SECONDS:
+            self._tell()
+        return None
+
+    def set_postfix(
+        self, ordered_dict: Any = None, refresh: bool | None = True, **more: Any
+    ) -> None:
+        self._postfix = ", ".join(f"{k}={v}" for k, v in {**(ordered_dict or {}), **more}.items())
+
+    def close(self) -> None:
+        if self._told > self._begun and self.n != self._told_at:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told, self._told_at = time.monotonic(), self.n
+        line = self.format_meter(
+            self.n,
+            self.total or None,  # type: ignore[arg-type]  # None: not known
+            self._told - self._begun,
+            prefix=self._what,
+            unit=self._unit,
+            unit_scale=(self.total or self.n) >= SCALED,
+            postfix=self._postfix,
+            initial=self.initial,
+            ncols=0,  # no bar
+        )
+        print(line, file=sys.stderr, flush=True)
 
 
 class _Watched(tqdm):  # type: ignore[type-arg]  # tqdm is generic for mypy only
