@@ -25,7 +25,7 @@ class Inputs:
     image_bytes: float = 100_000  # a JPEG of half a megapixel; Tiny ImageNet's are 2,000
     dims: float = 128  # of the shipped code
     number_bytes: float = 4  # of a stored number; 1 with int8, 2 with float16
-    row_bytes: float = (
+    row_bytes: float = 388  # of the database, an image: path, hash, facts (docs/storage.md)
         420  # of the database, an image: path, hash, facts, indexes (docs/storage.md)
     )
     images_per_second: float = 300  # of one worker, read and computed; measure yours

@@ -99,7 +99,7 @@ def extraction(pictures: Path, work: Path, code: str, count: int) -> dict[str, A
             RayEngine.read = whole  # type: ignore[method-assign]
     return {
         "images": count,
-        "code": code,
+        "code": Path(code).name,
         "seconds": seconds,
         "images_per_second": {name: count / value for name, value in seconds.items()},
         "overhead": {name: value / seconds["local"] for name, value in seconds.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -49,6 +50,8 @@ class MilvusProcess:
                 env=environment,
                 stdout=log,
                 stderr=log,
+                # it holds ports that only one can have; no other thread runs here yet
+                preexec_fn=_die_with_parent,  # noqa: PLW1509
             )
         end = time.monotonic() + START_SECONDS
         while not self._healthy():
@@ -71,6 +74,10 @@ class MilvusProcess:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _free_port() -> int:
