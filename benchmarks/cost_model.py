@@ -26,8 +26,6 @@ class Inputs:
     dims: float = 128  # of the shipped code
     number_bytes: float = 4  # of a stored number; 1 with int8, 2 with float16
     row_bytes: float = 388  # of the database, an image: path, hash, facts (docs/storage.md)
-        420  # of the database, an image: path, hash, facts, indexes (docs/storage.md)
-    )
     images_per_second: float = 300  # of one worker, read and computed; measure yours
     worker_price: float = 1.0  # an hour of one worker
     read_bytes_per_second: float = 50e6  # of one worker from the object store
