@@ -44,8 +44,6 @@ def layers(rounds: int, count: int) -> None:
     running, absent = start_workers({
         "ours bf16": lambda: Worker(
             "peer_torch:our_extraction", OURS, precision="bf16", **arguments),
-        "ours fp32": lambda: Worker(
-            "peer_torch:our_extraction", OURS, precision="fp32", **arguments),
         "Keras functor bf16": lambda: Worker(
             "peer_keras:extraction", precision="bf16", images=file, batch=100),
         "Keras functor fp32": lambda: Worker(
@@ -53,16 +51,14 @@ def layers(rounds: int, count: int) -> None:
     })  # fmt: skip
     calls: dict[str, Any] = {name: worker.timed() for name, worker in running.items()}
     calls["network bf16"] = running["ours bf16"].timed(alone=True)
-    calls["network fp32"] = running["ours fp32"].timed(alone=True)
     seconds = take_turns(calls, rounds, settle=0.3)
     for worker in running.values():
         worker.close()
-    best = min(("bf16", "fp32"), key=lambda p: statistics.median(seconds[f"ours {p}"]))
-    own = seconds[f"ours {best}"]
-    share = Ratio.of(own, seconds[f"network {best}"])
+    own = seconds["ours bf16"]
+    share = Ratio.of(own, seconds["network bf16"])
     ratios = {name: Ratio.of(own, seconds[name]) for name in running if "Keras" in name}
     record(
-        "extract", {"images": count, "dims": [16384, 2048, 2048], "precision": best}, ratios,
+        "extract", {"images": count, "dims": [16384, 2048, 2048], "precision": "bf16"}, ratios,
         "at least 90 % of the network's pass alone",
         met=share.median >= 0.9, share_of_limit=share.median,
         notes={

@@ -22,12 +22,21 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import OURS, SCRATCH, Ratio, Worker, peer_versions, record, start_workers, take_turns
+from harness import (
+    OURS,
+    SCRATCH,
+    Ratio,
+    Seconds,
+    Worker,
+    peer_versions,
+    record,
+    start_workers,
+    take_turns,
+)
 
 from codes import real_codes
 
@@ -60,10 +69,13 @@ def main(rounds: int, run: Path) -> None:
         Worker("peer_map:ours", OURS, **large) as whole,
         Worker("peer_map:product", OURS, codes=large["codes"]) as limit,
     ):
-        start = time.perf_counter()
-        found["ours, 100,000"] = whole.ask()["result"]
-        again = 1 if time.perf_counter() - start > 40 else 2
-        big = take_turns({"ours": whole.timed(), "product": limit.timed()}, again - 1 or 1)
+
+        def large_map() -> Seconds:
+            answer = whole.ask()
+            found["ours, 100,000"] = answer["result"]
+            return Seconds(answer["seconds"])
+
+        big = take_turns({"ours": large_map, "product": limit.timed()}, 1)
     share = Ratio.of(big["ours"], big["product"])
     ratios = {n: Ratio.of(seconds["ours"], seconds[n]) for n in running if n != "ours"}
     record(
