@@ -23,14 +23,15 @@ def page() -> str:
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     parts = [HEAD]
-    for name in sorted(group.commands):
-        command = group.commands[name]
+    for name in ("", *sorted(group.commands)):
+        command = group.commands[name] if name else group
+        title = f"neuralcodes {name}".strip()
         context = command.context_class(
-            command, info_name=f"neuralcodes {name}",
+            command, info_name=title,
             terminal_width=WIDTH, max_content_width=WIDTH,
         )  # fmt: skip
         text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
-        parts.append(f"## neuralcodes {name}\n\n```text\n{text}\n```\n")
+        parts.append(f"## {title}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
 

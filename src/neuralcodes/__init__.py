@@ -3,12 +3,14 @@
 Folders in the order that data takes: images → networks → training → codes → index → evaluation →
 reports → experiments → cli. Each imports only from those before it; `common` serves all.
 
-`import neuralcodes` is fast: torch and the rest load when something that needs them is used.
+`import neuralcodes` is fast: torch and the rest load when something that needs them is used. What it
+does is logged under `neuralcodes`, which nobody hears who does not listen.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from neuralcodes.training.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOME = {
     "Batches": "training.batches",

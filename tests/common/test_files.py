@@ -206,7 +206,8 @@ def test_left_overs_are_cleared_but_not_those_of_the_living(tmp_path: Path, star
 # Locks
 
 LOCK = """
-import sys; from pathlib import Path; from neuralcodes.common.files import exclusive
+import logging, sys; from pathlib import Path; from neuralcodes.common.files import exclusive
+logging.basicConfig(format='%(message)s')
 with exclusive(Path(sys.argv[1]), 'waiting for it'):
     print('in', flush=True)
     sys.stdin.readline()

@@ -351,8 +351,9 @@ def test_damaged_pointer_is_made_anew(
 # Processes
 
 DECODE = """
-import sys, hashlib, time
+import sys, hashlib, logging, time
 from pathlib import Path
+logging.basicConfig(format='%(message)s')
 from typing import BinaryIO
 from neuralcodes.images.cache import decode_all
 from neuralcodes.images.sources import FolderSource

@@ -34,6 +34,7 @@ from neuralcodes.cli import (
     verify,
 )
 from neuralcodes.common.errors import UserError
+from neuralcodes.common.logs import show_logs
 
 app = typer.Typer(
     help="Image retrieval with neural codes.",
@@ -80,8 +81,19 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
     ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            show_default=False,
+            help="Log what is done on standard error; -vv in detail. Before the command's name.",
+        ),
+    ] = 0,
 ) -> None:
     """Options of the command itself."""
+    show_logs(verbose)
 
 
 def main() -> None:

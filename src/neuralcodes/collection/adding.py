@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ from neuralcodes.collection.writer import LARGE, Writer
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import atomic_write
 
+_log = logging.getLogger(__name__)
+
 Paths = Sequence[str | os.PathLike[str]]
 _SAFE = re.compile(r"[^\w.-]+")
 
@@ -52,6 +55,7 @@ def sync(
         raise UserError(f"{writer.path}: nothing was indexed yet; name folders or files")
     report = Sync(writer, coder, pictures, options, engine).run(roots)
     report.notes[:0] = notes
+    _log.info("%s: %s", writer.path, report.summary())
     return report
 
 
@@ -97,6 +101,7 @@ def add(
     report = Sync(writer, coder, pictures, SyncOptions(remove_gone=False)).run(roots)
     if metadata is not None:
         _give_metadata(writer, roots, metadata)
+    _log.info("%s: %s", writer.path, report.summary())
     return report
 
 

@@ -7,6 +7,7 @@ not hold are searched exactly beside it (see `searching`).
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from neuralcodes.index.backend import IndexBackend, discard_index, get_backend, 
 from neuralcodes.index.choose import Choice, choose_index
 from neuralcodes.index.recall import Recall, tune
 from neuralcodes.index.scan import ScanIndex
+
+_log = logging.getLogger(__name__)
 
 RECALL = 0.95
 K = 10
@@ -157,6 +160,7 @@ def _build(
     old: dict[str, Any] | None,
 ) -> None:
     kind = get_backend(choice.backend)
+    _log.info("%s: building index %s (%s)", writer.path, choice.backend, choice.reason)
     index = kind(snapshot.dims, choice.parameters, snapshot.vectors)
     index.begin(f"{_identity(writer)}_{_next_folder(old)}")
     generator = np.random.default_rng(0)
@@ -236,6 +240,8 @@ def _keep(
 ) -> None:
     """Save the index, then name it in the database, then remove the old one."""
     folder = writer.path / INDEXES / _next_folder(old)
+    found = f"{recall.mean:.3f} ({recall.low:.3f} to {recall.high:.3f})"
+    _log.info("%s: index of %d codes, recall@%d %s", writer.path, len(index), recall.k, found)
     index.save(folder)
     with writer.transaction():
         writer.set(

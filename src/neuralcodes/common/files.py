@@ -10,11 +10,11 @@ import ctypes
 import errno
 import fcntl
 import json
+import logging
 import os
 import re
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.machine import available_memory
+
+_log = logging.getLogger(__name__)
 
 _REMEDY = {
     errno.ENOSPC: "the disk is full; free some space or choose another place",
@@ -109,7 +111,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file `path`; while another process holds it, say `waiting` and wait.
+    """Hold the lock file `path`; while another process holds it, log `waiting` and wait.
 
     A process that dies lets go of it. The empty file stays. Where the file system has no locks
     the block runs at once, so it must be right without one too, only slower.
@@ -122,7 +124,7 @@ def exclusive(path: Path, waiting: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(waiting, file=sys.stderr, flush=True)
+            _log.warning(waiting)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:
             pass

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import warnings
 from contextlib import suppress
@@ -35,6 +36,8 @@ from neuralcodes.images.decode import decode, formats
 from neuralcodes.images.imageset import BadImage, Pixels
 from neuralcodes.images.resizing import Resize
 from neuralcodes.images.sources import UNREADABLE, Source
+
+_log = logging.getLogger(__name__)
 
 FORMAT = 1  # raise when decoding changes, so that old caches are not taken for new ones
 BLOCK_BYTES = 2**20  # of decoded images that a thread holds before it writes them
@@ -142,6 +145,7 @@ def _fill(source: Source, sums: list[int], size: tuple[int, int], resize: Resize
         decoded = _load(folder, size)
         if decoded is not None:
             return decoded
+        _log.info("decoding %d images of %s into %s", len(source.keys), source.name, folder)
         try:
             with atomic_folder(folder) as work:
                 _decode_into(work, source, sums, size, resize)

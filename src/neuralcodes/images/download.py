@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
 import re
 import time
@@ -28,6 +29,8 @@ from neuralcodes.common.files import (
 )
 from neuralcodes.common.progress import progress
 from neuralcodes.images.cache import REMEDY, cache_root
+
+_log = logging.getLogger(__name__)
 
 OFFICIAL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 OFFICIAL_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
@@ -81,6 +84,7 @@ def download(
     with exclusive(lock, f"{target}: another process is downloading it; waiting for it"):
         if target.is_file():
             return
+        _log.info("downloading %s to %s", url, target)
         _fetch_all(url, part, md5 is not None, pauses)
         with explain_os_errors(target):
             _check(url, part, md5)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from neuralcodes.networks.names import (
 )
 from neuralcodes.networks.registry import NetworkKind, get_network, network_names
 from neuralcodes.networks.weights import halved, load_weights, save_tensors, weights_hash
+
+_log = logging.getLogger(__name__)
 
 TextSide = Callable[[Sequence[str]], torch.Tensor]
 """Texts → float n×d, on any device, in the space of the network's default layer."""
@@ -93,6 +96,12 @@ def open_network(name: str) -> OpenNetwork:
         UserError: nothing of that name; a network without weights; weights of another network; a
             pretrained network that is not on this machine and cannot be had.
     """
+    opened = _open(name)
+    _log.info("opened network %s (weights %s)", opened.name, opened.weights)
+    return opened
+
+
+def _open(name: str) -> OpenNetwork:
     source = source_of(name)
     if source is not None:
         opened: OpenNetwork = importlib.import_module(SOURCES[source]).open_pretrained(name)

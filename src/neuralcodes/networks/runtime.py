@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import logging
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ from torch import nn
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.machine import cpu_count
+
+_log = logging.getLogger(__name__)
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -91,6 +94,7 @@ def choose_runtime(
         precision = "bf16" if _bf16_is_faster(place) else "fp32"
     if place.type == "cuda":
         _tune_cuda(precision)
+    _log.debug("device %s, precision %s", place, precision)
     return Runtime(place, precision, compiled)
 
 
