@@ -272,7 +272,8 @@ class MilvusIndex(IndexBackend):
 
     def _settle(self) -> None:
         if self._new:
-            self._server.settle(self._collection)
+            rows = 0 if self.parameters.kind == "FLAT" else self._rows
+            self._server.settle(self._collection, rows)
             self._new = 0
 
     def remove(self, ids: Ids) -> int:

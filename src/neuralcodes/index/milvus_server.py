@@ -28,6 +28,8 @@ READ_PATIENCE = 8.0  # …and a search, which can do without Milvus
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 CALL_SECONDS = 120.0  # that a single call may take
 CONNECT_SECONDS = 5.0
+LOAD_SECONDS = 120.0  # that a server is given to load an index that it has built
+UNINDEXED_BELOW = 1024  # rows of a segment; Milvus builds no index for fewer
 INDEX_SECONDS = 0.2  # between two looks at how far Milvus's index is
 ID, CODE = "id", "code"
 
@@ -205,10 +207,24 @@ class Server:
 
         return self.call(count)
 
-    def settle(self, name: str) -> None:
-        """Have all rows written to disk and indexed."""
+    def settle(self, name: str, rows: int) -> None:
+        """Have all rows written to disk, and searched by the index.
+
+        Args:
+            name: of the collection.
+            rows: in it; 0 for an index type that searches them all anyway.
+        """
         self.call(lambda client: client.flush(name, timeout=CALL_SECONDS))
         while int(self.call(lambda c: c.describe_index(name, CODE))["pending_index_rows"]):
+            time.sleep(INDEX_SECONDS)
+        # A server that has built the index goes on for seconds with what it had before, or with a
+        # rough one of its own (recall 0.45 was seen), before it loads it.
+        end = time.monotonic() + LOAD_SECONDS
+        while rows and "://" in self.uri and time.monotonic() < end:
+            parts = self.call(lambda client: client.list_loaded_segments(name))
+            ready = [p for p in parts if int(p.index_id) > 0 or p.num_rows < UNINDEXED_BELOW]
+            if len(ready) == len(parts) and sum(p.num_rows for p in parts) >= rows:
+                break
             time.sleep(INDEX_SECONDS)
 
 
