@@ -310,6 +310,17 @@ def test_each_cause_of_nothing_has_its_page(served: Running, path: str, heading:
     assert page.count('class="empty"') == 1 and heading in page
 
 
+def test_the_size_of_a_stored_code_is_said(tmp_path: Path, code: str, cache: Path) -> None:
+    with (
+        Collection.create(tmp_path / "half.nc", f"{code}/half", device="cpu") as made,
+        in_process(made, Settings(cache=cache, decoders=1)) as client,
+    ):
+        for path in ("/quality", "/collection"):
+            assert "128 values, 256 bytes (half)" in client.get(path).text
+        about = client.get("/api/v1/collection").json()
+        assert (about["dims"], about["dtype"], about["code_bytes"]) == (128, "half", 256)
+
+
 def test_an_empty_collection_says_how_to_fill_it(tmp_path: Path, code: str, cache: Path) -> None:
     with (
         Collection.create(tmp_path / "empty.nc", code, device="cpu") as made,

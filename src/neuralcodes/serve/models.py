@@ -219,7 +219,10 @@ class Facets(Model):
 
 
 class CollectionInfo(Model):
-    """The collection in figures; see `neuralcodes info`."""
+    """The collection in figures; see `neuralcodes info`.
+
+    `dtype`: how a code is stored, a number type or the quantiser's name, in `code_bytes` bytes.
+    """
 
     images: int
     contents: int
@@ -229,6 +232,7 @@ class CollectionInfo(Model):
     fingerprint: str
     dims: int
     dtype: str
+    code_bytes: int
     bytes: dict[str, int]
     columns: list[str]
     roots: list[dict[str, str]]

@@ -221,6 +221,7 @@ class Service:
             fingerprint=about.fingerprint,
             dims=about.dims,
             dtype=about.dtype,
+            code_bytes=about.code_bytes,
             bytes=about.bytes,
             columns=about.columns,
             roots=about.roots,
