@@ -59,6 +59,25 @@ def test_recall_is_measured_and_kept(
     index.drop()
 
 
+@pytest.mark.lengthy
+def test_a_server_is_measured_when_it_searches_by_its_index(
+    milvus_server: MilvusProcess,
+) -> None:
+    """Just after it is built the server still searches by a rough one: recall 0.45 on these."""
+    dice = np.random.default_rng(0)
+    codes = dice.normal(size=(11_900, 128)).astype(np.float32)
+    codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+    base, held = codes[:-100], codes[-100:]
+    kind = get_backend(f"milvus:{milvus_server.uri}")
+    index = kind(128, MilvusIndex.suggest(len(base), 128), lambda ids: base[ids])
+    index.add(base, np.arange(len(base)))
+    exact = ScanIndex(128)
+    exact.add(base, np.arange(len(base)))
+    report = tune(index, held, exact.search(held, 10), 0.95)
+    assert report.met and report.effort < 1024
+    index.drop()
+
+
 @pytest.mark.parametrize("span", [0, 1024])
 def test_every_shape_of_what_is_allowed(
     span: int, kind: type[IndexBackend], codes: np.ndarray
