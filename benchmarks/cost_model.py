@@ -29,7 +29,7 @@ class Inputs:
     images_per_second: float = 300  # of one worker, read and computed; measure yours
     worker_price: float = 1.0  # an hour of one worker
     read_bytes_per_second: float = 50e6  # of one worker from the object store
-    index_codes_per_second: float = 2000  # written to Milvus by one client (engines.json)
+    index_codes_per_second: float = 600  # written to Milvus by one client (engines.json)
     memory_price: float = 4.0  # a month of 1 GB of memory in use
     disk_price: float = 0.1  # a month of 1 GB of disk
     workers: float = 8
