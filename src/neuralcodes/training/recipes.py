@@ -48,13 +48,15 @@ def retraining(**changes: Any) -> Recipe:
 def unlabelled(**changes: Any) -> Recipe:
     """For images without labels: two views of an image shall have like codes.
 
-    Stops when views of images held out no longer find each other better, and keeps that epoch.
+    Stops when views of images held out no longer find each other better, and keeps that epoch. Given
+    weights keep their statistics and half the way, as in retraining: by labels that were hidden from
+    it, the shipped network gained by that and lost without (results/EXPERIMENTS.md).
     """
     chosen: dict[str, Any] = {
         "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
         "batch_size": 128, "max_epochs": 20, "patience": 5, "keep": "best", "warmup_epochs": 1.0,
         "augmentation": Augmentation(), "layer_decay": 0.7, "objective": "views",
-        "temperature": 0.1,
+        "temperature": 0.1, "keep_statistics": True, "blend": 0.5,
     }  # fmt: skip
     return Recipe(**{**chosen, **changes})
 
@@ -96,6 +98,8 @@ def make_recipe(
         return recipe
     if make is modern and started:
         recipe = replace(recipe, warmup_epochs=0.0)
+    if make is unlabelled and not started:  # there is nothing to keep
+        recipe = replace(recipe, keep_statistics=False, blend=1.0)
     if decay_epochs is None:
         decay_epochs = max(0, recipe.max_epochs - int(recipe.warmup_epochs))
     if views is not None:
