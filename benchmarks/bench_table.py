@@ -28,7 +28,8 @@ GREY, GOOD, BAD = "0.75", "tab:green", "tab:red"
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """All results, in the order of the issue's table."""
-    found = {p.stem: read_json(p) for p in folder.glob("*.json") if p.stem != "causes"}
+    files = {path.stem: read_json(path) for path in folder.glob("*.json")}
+    found = {name: value for name, value in files.items() if "target" in value}
     return [found[name] for name in (*ORDER, *sorted(set(found) - set(ORDER))) if name in found]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,13 +110,22 @@ def ours(code: str, path: str, precision: str, scratch: str) -> Callable[..., in
     from neuralcodes.collection.walk import open_root, walk
 
     encoder = make_encoder(code, "auto", precision)
-    where = Path(scratch)
-    shutil.rmtree(where, ignore_errors=True)
-    empty = Collection.create(where, code, precision=precision)
-    reader = Reader(where, Pictures(where), encoder.specs[0].preprocessing)
+    where, empty = Path(scratch), Path(scratch + ".empty")
+    shutil.rmtree(empty, ignore_errors=True)
+    Collection.create(empty, code, precision=precision).close()  # opens the network: not timed
+    preprocessing = encoder.specs[0].preprocessing
     jobs = [Job(found, None) for found in walk(open_root(Path(path)))]
-    pixels = np.stack([one.pixels for one in reader.read(jobs) if one.pixels is not None])
-    empty.close()
+
+    def anew() -> Path:
+        shutil.rmtree(where, ignore_errors=True)
+        shutil.copytree(empty, where)
+        return where
+
+    def read() -> list[Any]:
+        reader = Reader(anew(), Pictures(where), preprocessing)
+        return [one.pixels for one in reader.read(jobs) if one.pixels is not None]
+
+    pixels = np.stack(read())
 
     def work(alone: str = "") -> int:
         if alone == "network":
@@ -123,16 +133,10 @@ def ours(code: str, path: str, precision: str, scratch: str) -> Callable[..., in
                 encoder.encode(pixels[start : start + PASS])
             return len(pixels)
         if alone == "decode":
-            shutil.rmtree(where, ignore_errors=True)
-            Collection.create(where, code, precision=precision).close()
-            again = Reader(where, Pictures(where), encoder.specs[0].preprocessing)
-            return sum(one.pixels is not None for one in again.read(jobs))
-        shutil.rmtree(where, ignore_errors=True)
-        collection = Collection.create(where, code, precision=precision)
-        collection._coder.adopt(encoder)
-        collection.sync([path])
-        count = collection.info().images
-        collection.close()
-        return count
+            return len(read())
+        with Collection.open(anew()) as collection:
+            collection._coder.adopt(encoder)
+            collection.sync([path])
+            return collection.info().images
 
     return work
