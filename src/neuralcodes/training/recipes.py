@@ -48,9 +48,9 @@ def retraining(**changes: Any) -> Recipe:
 def unlabelled(**changes: Any) -> Recipe:
     """For images without labels: two views of an image shall have like codes.
 
-    Stops when views of images held out no longer find each other better, and keeps that epoch. Given
-    weights keep their statistics and half the way, as in retraining: by labels that were hidden from
-    it, the shipped network gained by that and lost without (results/EXPERIMENTS.md).
+    Stops when views of images held out no longer find each other better, and keeps that epoch.
+    Given weights keep their statistics and half the way, as in retraining: by labels that were
+    hidden from it, the shipped network gained by that and lost without (results/EXPERIMENTS.md).
     """
     chosen: dict[str, Any] = {
         "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
