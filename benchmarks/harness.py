@@ -162,6 +162,7 @@ def record(
         "share_of_limit": share_of_limit,
         "target": target,
         "met": met,
+        "load_average": os.getloadavg(),  # more than the cores: other work was there
         **dict(notes or {}),
     }
     write_json(path, value)
