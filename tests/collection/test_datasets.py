@@ -123,6 +123,14 @@ def test_what_cannot_be(make: Make) -> None:
         collection.add_dataset(dataset, columns=["price"])
     with pytest.raises(UserError, match="'caption' already"):
         collection.add_dataset(dataset, row="caption")
+    with pytest.raises(UserError, match="two columns would be called 'a_b'"):
+        collection.add_dataset(dataset.add_column("a b", [1, 2]).add_column("a_b", [1, 2]))
+    rows = [{"picture": picture_file(1), "number": 1}]
+    stream = datasets.IterableDataset.from_generator(lambda: iter(rows))
+    with pytest.raises(UserError, match="no column 'image' in the data set; it has picture"):
+        collection.add_dataset(stream)
+    collection.add_dataset(stream, "picture", columns=["number"])
+    assert [image.metadata for image in collection.images()] == [{"number": 1, "row": 0}]
     with pytest.raises(UserError, match="a list is no data set"):
         collection.add_dataset([1])
 
@@ -138,6 +146,7 @@ def test_out_again(collection: Collection) -> None:
     assert one["image"].size == (one["width"], one["height"])
     fewer = collection.to_dataset('label == "a"', images=False)
     assert len(fewer) == 4 and "image" not in fewer.column_names
+    assert len(collection.to_dataset("width > 9999")) == 0
     # and in again: the same files, known already
     again = collection.add_dataset(made, columns=[], row=None)
     assert (again.added, again.unchanged) == (0, 12)

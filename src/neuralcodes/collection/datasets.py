@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def add_dataset(
         raise UserError(f"a {type(dataset).__name__} is no data set of Hugging Face datasets")
     names = dataset.column_names or []
     if names and image not in names:
-        raise UserError(f"no column {image!r} in the data set; it has {', '.join(names)}")
+        raise _no_column(image, names)
     features = dataset.features or {}
     if isinstance(features.get(image), library.Image):
         dataset = dataset.cast_column(image, library.Image(decode=False))
@@ -54,6 +55,9 @@ def add_dataset(
     quiet = watching(lambda what, done, total: None)  # else a bar a batch, one after another
     with progress(total, "rows", "row") as bar, quiet:
         for batch in _batches(dataset):
+            for name in (image, *wanted):  # a stream need not know its columns before
+                if name not in batch:
+                    raise _no_column(name, list(batch))
             images, values = [], []
             for number, given in enumerate(batch[image]):
                 picture = _picture(given, first + number, report)
@@ -108,10 +112,19 @@ def _columns(
         chosen = {n: to for n, to in chosen.items() if "binary" not in str(features[n].dtype)}
     absent = [name for name in chosen if names and name not in names]
     if absent:
-        raise UserError(f"no column {absent[0]!r} in the data set; it has {', '.join(names)}")
+        raise _no_column(absent[0], names)
+    twice = [to for to, count in Counter(map(str.lower, chosen.values())).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"two columns would be called {twice[0]!r}; give columns={{name: new name}}"
+        )
     if row is not None and row in chosen.values():
         raise UserError(f"a column is called {row!r} already; give row=… another name, or None")
     return chosen
+
+
+def _no_column(name: str, names: Sequence[str]) -> UserError:
+    return UserError(f"no column {name!r} in the data set; it has {', '.join(names)}")
 
 
 def _free(name: str) -> str:
