@@ -125,6 +125,8 @@ def test_what_cannot_be(make: Make) -> None:
         collection.add_dataset(dataset, row="caption")
     with pytest.raises(UserError, match="two columns would be called 'a_b'"):
         collection.add_dataset(dataset.add_column("a b", [1, 2]).add_column("a_b", [1, 2]))
+    with pytest.raises(UserError, match="cannot be called 'file' here; 'dataset_file' can"):
+        collection.add_dataset(dataset, columns={"caption": "file"})
     rows = [{"picture": picture_file(1), "number": 1}]
     stream = datasets.IterableDataset.from_generator(lambda: iter(rows))
     with pytest.raises(UserError, match="no column 'image' in the data set; it has picture"):

@@ -115,9 +115,10 @@ def _columns(
         raise _no_column(absent[0], names)
     twice = [to for to, count in Counter(map(str.lower, chosen.values())).items() if count > 1]
     if twice:
-        raise UserError(
-            f"two columns would be called {twice[0]!r}; give columns={{name: new name}}"
-        )
+        raise UserError(f"two columns would be called {twice[0]!r}; give columns={{old: new}}")
+    for to in chosen.values():
+        if _free(to) != to:
+            raise UserError(f"a column cannot be called {to!r} here; {_free(to)!r} can")
     if row is not None and row in chosen.values():
         raise UserError(f"a column is called {row!r} already; give row=… another name, or None")
     return chosen
