@@ -139,8 +139,12 @@ def test_whole_download(server: Server, target: Path, md5: str | None, length: b
 
 
 def test_progress_is_shown(
-    server: Server, target: Path, capsys: pytest.CaptureFixture[str]
+    server: Server,
+    target: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("neuralcodes.common.progress.LINE_SECONDS", 0.0)
     download(server.url, target, MD5, NO_PAUSE)
     assert "downloading" in capsys.readouterr().err
 
