@@ -103,7 +103,6 @@ def load_weights(network: nn.Module, path: Path, what: str) -> None:
     """Load weights into `network` in place, in its own precision.
 
     Args:
-        network: one on the "meta" device gets the file's tensors for its own, on the CPU.
         what: the network's name, for the message.
 
     Raises:
@@ -120,13 +119,7 @@ def load_weights(network: nn.Module, path: Path, what: str) -> None:
             f"{path}: weights of another network, not of {what}: {name} "
             + ("is absent" if absent else "is unknown" if extra else "has another shape")
         )
-    if any(tensor.is_meta for tensor in own.values()):
-        kinds = {name: tensor.dtype for name, tensor in own.items()}
-        # copied, since in the file they lie at places that change how products are rounded
-        copies = {name: tensor.to(kinds[name], copy=True) for name, tensor in state.items()}
-        network.load_state_dict(copies, assign=True)
-    else:
-        network.load_state_dict(state)
+    network.load_state_dict(state)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
