@@ -49,10 +49,10 @@ from neuralcodes.index.scan import ScanIndex
 
 QUERIES, ONE_BY_ONE = 1000, 200
 RECALLS = (0.9, 0.95, 0.99)
-SECONDS = 0.5  # that a call may take; those that would take longer are asked fewer queries
+SECONDS = 0.25  # that a call may take; those that would take longer are asked fewer queries
 MOST_FOR = {  # beyond, building or asking takes too long here
-    "Milvus Lite": 100_000, "FAISS flat": 100_000, "FAISS HNSW": 100_000, "usearch bf16": 100_000,
-    "LanceDB": 100_000,
+    "Milvus Lite": 10_000, "FAISS flat": 100_000, "FAISS HNSW": 100_000, "usearch bf16": 100_000,
+    "LanceDB": 100_000, "usearch": 100_000,
 }  # fmt: skip
 PACKAGES = {
     "scikit-learn": OURS, "FAISS HNSW": OURS, "FAISS flat": OURS, "hnswlib": PEERS,
