@@ -97,10 +97,11 @@ class HnswIndex(FaissIndex):
 
 def _in_order(ids: Ids, distances: Floats) -> Ranking:
     """Rows whose distances rise already, with equal ones put in order of ids."""
-    if (distances[:, 1:] <= distances[:, :-1]).any():
-        order = np.lexsort((ids, distances), axis=1)
-        ids = np.take_along_axis(ids, order, axis=1)
-        distances = np.take_along_axis(distances, order, axis=1)
+    tied = np.flatnonzero((distances[:, 1:] <= distances[:, :-1]).any(axis=1))
+    if len(tied):  # sorting all lines for the sake of a few took as long as the search
+        order = np.lexsort((ids[tied], distances[tied]), axis=1)
+        ids[tied] = np.take_along_axis(ids[tied], order, axis=1)
+        distances[tied] = np.take_along_axis(distances[tied], order, axis=1)
     return Ranking(ids, distances)
 
 
