@@ -3,8 +3,8 @@
 Folders in the order that data takes: images → networks → training → codes → index → evaluation →
 reports → experiments → cli. Each imports only from those before it; `common` serves all.
 
-`import neuralcodes` is fast: torch and the rest load when something that needs them is used. What it
-does is logged under `neuralcodes`, which nobody hears who does not listen.
+`import neuralcodes` is fast: torch and the rest load when something that needs them is used. What
+it does is logged under `neuralcodes`, which nobody hears who does not listen.
 """
 
 from __future__ import annotations
