@@ -7,15 +7,14 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from neuralcodes.codes.transforms.base import Floats, Products, Quantiser, Stored, unit_length
+from neuralcodes.codes.transforms.base import Floats, Stored, unit_length
+from neuralcodes.codes.transforms.numbers import Numbers
 from neuralcodes.codes.transforms.registry import register
 from neuralcodes.codes.transforms.training import Training
 
-_ROWS = 1024  # widened at a time; they stay in the processor's cache
-
 
 @register("half")
-class Half(Quantiser):
+class Half(Numbers):
     """Rounds to half precision; there is nothing to fit.
 
     Stored form: little-endian float16.
@@ -39,30 +38,11 @@ class Half(Quantiser):
 
     def decode(self, stored: Stored) -> Floats:
         """See `Quantiser.decode`."""
-        return unit_length(widen(np.ascontiguousarray(stored).view("<f2")))
+        return unit_length(self.numbers(stored))
 
-    def products(self, queries: Floats) -> Products:
-        """See `Quantiser.products`."""
-
-        def multiply(stored: Stored) -> Floats:
-            made = np.empty((len(queries), len(stored)), dtype=np.float32)
-            for start in range(0, len(stored), _ROWS):
-                rows = slice(start, start + _ROWS)
-                numbers = widen(np.ascontiguousarray(stored[rows]).view("<f2"))
-                for query, into in zip(queries, made, strict=True):
-                    np.vecdot(numbers, query, out=into[rows])
-            return made
-
-        return multiply
-
-    def lengths(self, stored: Stored) -> Floats:
-        """See `Quantiser.lengths`."""
-        made = np.empty(len(stored), dtype=np.float32)
-        for start in range(0, len(stored), _ROWS):
-            rows = slice(start, start + _ROWS)
-            numbers = widen(np.ascontiguousarray(stored[rows]).view("<f2"))
-            np.sqrt(np.vecdot(numbers, numbers), out=made[rows])
-        return made
+    def numbers(self, stored: Stored) -> Floats:
+        """See `Numbers.numbers`."""
+        return widen(np.ascontiguousarray(stored).view("<f2"))
 
 
 def widen(values: npt.NDArray[np.float16]) -> Floats:

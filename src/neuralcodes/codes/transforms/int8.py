@@ -6,15 +6,16 @@ from typing import Self
 
 import numpy as np
 
-from neuralcodes.codes.transforms.base import Floats, Products, Quantiser, Stored, unit_length
+from neuralcodes.codes.transforms.base import Floats, Products, Stored, unit_length
+from neuralcodes.codes.transforms.numbers import Numbers
 from neuralcodes.codes.transforms.registry import register
 from neuralcodes.codes.transforms.training import Training
 
-_ROWS = 1024  # looked at at a time; as floats they stay in the processor's cache
+_ROWS = 1024  # looked at at a time
 
 
 @register("int8")
-class Int8(Quantiser):
+class Int8(Numbers):
     """Rounds each dimension on a scale of its own, symmetric about 0.
 
     A scale a dimension keeps the small ones of a PCA code, which a common scale would drown. The
@@ -45,28 +46,16 @@ class Int8(Quantiser):
 
     def decode(self, stored: Stored) -> Floats:
         """See `Quantiser.decode`."""
-        return unit_length(stored.view(np.int8).astype(np.float32) * self.tensors["step"])
+        return unit_length(self.values(stored))
 
     def products(self, queries: Floats) -> Products:
         """See `Quantiser.products`: the steps go into the queries."""
-        stepped = queries * self.tensors["step"]
+        return super().products(queries * self.tensors["step"])
 
-        def multiply(stored: Stored) -> Floats:
-            made = np.empty((len(queries), len(stored)), dtype=np.float32)
-            for start in range(0, len(stored), _ROWS):
-                rows = slice(start, start + _ROWS)
-                numbers = stored[rows].view(np.int8).astype(np.float32)
-                for query, into in zip(stepped, made, strict=True):
-                    np.vecdot(numbers, query, out=into[rows])
-            return made
+    def numbers(self, stored: Stored) -> Floats:
+        """See `Numbers.numbers`: without the steps."""
+        return stored.view(np.int8).astype(np.float32)
 
-        return multiply
-
-    def lengths(self, stored: Stored) -> Floats:
-        """See `Quantiser.lengths`."""
-        made = np.empty(len(stored), dtype=np.float32)
-        for start in range(0, len(stored), _ROWS):
-            rows = slice(start, start + _ROWS)
-            raw = stored[rows].view(np.int8) * self.tensors["step"]
-            np.sqrt(np.vecdot(raw, raw), out=made[rows])
-        return made
+    def values(self, stored: Stored) -> Floats:
+        """See `Numbers.values`."""
+        return self.numbers(stored) * self.tensors["step"]
