@@ -67,9 +67,8 @@ def team_ranks(queries: Floats, database: Floats | Database, relevance: Relevanc
 
 def join_ranks(parts: list[RelevantRanks]) -> RelevantRanks:
     """Ranks of runs of queries, one behind the other."""
-    counts = np.concatenate([part.counts for part in parts])
-    return RelevantRanks(
-        ranks=np.concatenate([part.ranks for part in parts]),
-        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        candidates=np.concatenate([part.candidates for part in parts]),
+    return RelevantRanks.joined(
+        [part.ranks for part in parts],
+        [part.counts for part in parts],
+        [part.candidates for part in parts],
     )

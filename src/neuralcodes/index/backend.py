@@ -284,6 +284,14 @@ def read_about(path: Path) -> dict[str, Any]:
     return about
 
 
+def efforts_upto(most: int) -> list[int]:
+    """From 1 to `most` by steps of a half, for backends whose effort is a number of lists."""
+    ladder = [1]
+    while ladder[-1] < most:
+        ladder.append(min(most, max(ladder[-1] + 1, int(ladder[-1] * 1.5))))
+    return ladder
+
+
 def id_mask(ids: Ids, allowed: Mask) -> Mask:
     """Which of `ids` are allowed; see `IndexBackend.search`."""
     known = ids < len(allowed)

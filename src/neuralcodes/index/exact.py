@@ -183,10 +183,9 @@ def search_exact(
     """
     base = Database.of(database)
     found = min(k, len(base))
-    rows = np.full((len(queries), k), -1, dtype=np.int64)
-    distances = np.full((len(queries), k), np.inf, dtype=np.float32)
+    ranking = Ranking.nothing(len(queries), k)
     if not found:
-        return Ranking(rows, distances)
+        return ranking
     with ThreadPoolExecutor(cpu_count()) as pool:
         for block, scores in score_blocks(queries, base):
             if exclude is not None:
@@ -197,11 +196,11 @@ def search_exact(
             def search(part: slice, scores: Floats = scores, start: int = block.start) -> None:
                 here = slice(start + part.start, start + part.stop)
                 near, near_scores = _nearest(scores[part], found)
-                distances[here, :found] = _distances(queries[here], base, near, near_scores)
-                rows[here, :found] = near
+                ranking.distances[here, :found] = _distances(queries[here], base, near, near_scores)
+                ranking.rows[here, :found] = near
 
             list(pool.map(search, chunks(scores)))
-    return Ranking(rows, distances)
+    return ranking
 
 
 def _nearest(scores: Floats, k: int) -> tuple[Rows, Floats]:

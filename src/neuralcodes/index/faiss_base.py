@@ -28,7 +28,7 @@ from neuralcodes.index.backend import (
     read_about,
 )
 from neuralcodes.index.ranking import Ranking
-from neuralcodes.index.refining import nearest_of, nothing
+from neuralcodes.index.refining import nearest_of
 
 ADD_ROWS = 65_536
 
@@ -91,7 +91,7 @@ class FaissIndex(IndexBackend):
         usable = self._alive if allowed is None else self._alive & id_mask(self._ids, allowed)
         wanted = min(self._depth(k) + (exclude is not None), int(usable.sum()))
         if not wanted or not len(queries):
-            return nothing(len(queries), k)
+            return Ranking.nothing(len(queries), k)
         faiss = load_faiss()
 
         selector, bits = None, None

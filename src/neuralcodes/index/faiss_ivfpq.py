@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from neuralcodes.common.errors import UserError
-from neuralcodes.index.backend import Floats, Ids, Parameters, Vectors, register
+from neuralcodes.index.backend import Floats, Ids, Parameters, Vectors, efforts_upto, register
 from neuralcodes.index.faiss_base import FaissIndex, load_faiss
 
 WIDEST = 256  # dimensions; longer codes are first rotated and cut to these (PCA)
@@ -76,11 +76,7 @@ class IvfPqIndex(FaissIndex):
 
     def efforts(self) -> list[int]:
         """From one list to all of them."""
-        ladder = [1]
-        while ladder[-1] < self.parameters.lists:
-            ladder.append(max(ladder[-1] + 1, int(ladder[-1] * 1.5)))
-        ladder[-1] = self.parameters.lists
-        return ladder
+        return efforts_upto(self.parameters.lists)
 
     def _make(self) -> Any:
         faiss = load_faiss()

@@ -31,6 +31,7 @@ from neuralcodes.index.backend import (
     Mask,
     Parameters,
     Vectors,
+    efforts_upto,
     id_mask,
     read_about,
     register,
@@ -38,7 +39,7 @@ from neuralcodes.index.backend import (
 from neuralcodes.index.milvus_condition import Condition, conditions, partition_name
 from neuralcodes.index.milvus_server import READ_PATIENCE, Server
 from neuralcodes.index.ranking import Ranking
-from neuralcodes.index.refining import nearest_of, nothing
+from neuralcodes.index.refining import nearest_of
 
 FLAT_BELOW = 10_000  # codes; a graph over fewer gains nothing
 GRAPH_BYTES = 128 * 2**30  # of codes and links; beyond it one byte a number
@@ -164,7 +165,7 @@ class MilvusIndex(IndexBackend):
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if not len(queries) or not len(self._ids):
-            return nothing(len(queries), k)
+            return Ranking.nothing(len(queries), k)
         if self._new >= SETTLED_BELOW:
             self._settle()
         found = self._candidates(queries, k + (exclude is not None), allowed)
@@ -341,10 +342,7 @@ class MilvusIndex(IndexBackend):
             return [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048]
         if self.parameters.kind == "FLAT":
             return [1]
-        lists, ladder = self.parameters.build["nlist"], [1]
-        while ladder[-1] < lists:
-            ladder.append(min(lists, max(ladder[-1] + 1, int(ladder[-1] * 1.5))))
-        return ladder
+        return efforts_upto(self.parameters.build["nlist"])
 
     def describe(self) -> dict[str, Any]:
         """See `IndexBackend.describe`."""

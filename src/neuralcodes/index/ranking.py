@@ -20,3 +20,11 @@ class Ranking:
 
     rows: npt.NDArray[np.int64]
     distances: npt.NDArray[np.float32]
+
+    @classmethod
+    def nothing(cls, queries: int, k: int) -> Ranking:
+        """Of so many queries that found nothing, to be filled in."""
+        return cls(
+            np.full((queries, k), -1, dtype=np.int64),
+            np.full((queries, k), np.inf, dtype=np.float32),
+        )

@@ -33,14 +33,7 @@ def nearest_of(
         distances[part][real] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
     beyond = np.where(ids >= 0, ids, np.iinfo(np.int64).max)
     order = np.lexsort((beyond, distances), axis=1)[:, :k]
-    found = nothing(len(ids), k)
+    found = Ranking.nothing(len(ids), k)
     found.rows[:, : order.shape[1]] = np.take_along_axis(ids, order, axis=1)
     found.distances[:, : order.shape[1]] = np.take_along_axis(distances, order, axis=1)
     return found
-
-
-def nothing(queries: int, k: int) -> Ranking:
-    """A ranking of so many queries that found nothing."""
-    return Ranking(
-        np.full((queries, k), -1, dtype=np.int64), np.full((queries, k), np.inf, dtype=np.float32)
-    )

@@ -91,8 +91,7 @@ class ScanIndex(IndexBackend):
     ) -> Ranking:
         """See `IndexBackend.search`."""
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        rows = np.full((len(queries), k), -1, dtype=np.int64)
-        distances = np.full((len(queries), k), np.inf, dtype=np.float32)
+        found = Ranking.nothing(len(queries), k)
         step = max(1, SCORES // ROWS)
         self._keep_decoded(len(queries))
         blocks = self._blocks
@@ -101,8 +100,8 @@ class ScanIndex(IndexBackend):
             best = _Best(queries[part], k)
             for block in blocks:
                 best.meet(block, None if exclude is None else exclude[part], allowed)
-            best.into(rows[part], distances[part])
-        return Ranking(rows, distances)
+            best.into(found.rows[part], found.distances[part])
+        return found
 
     def _keep_decoded(self, asked: int) -> None:
         """Decode all codes once they have been asked for often, if that takes little memory."""
