@@ -16,7 +16,7 @@ from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.query import picture_bytes
 from neuralcodes.collection.syncreport import BadFile, SyncReport
 from neuralcodes.collection.writer import Writer
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.common.errors import UserError, import_extra
 from neuralcodes.common.progress import progress, watching
 
 BATCH = 1000  # rows read at a time, with their image files
@@ -81,11 +81,7 @@ def import_datasets() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import datasets
-    except ModuleNotFoundError:
-        raise needs_extra("datasets", "datasets") from None
-    return datasets
+    return import_extra("datasets", "datasets")
 
 
 def _batches(dataset: Any) -> Iterator[dict[str, list[Any]]]:

@@ -12,7 +12,7 @@ from typing import Any
 from neuralcodes.collection.filters import COLUMNS, quoted
 from neuralcodes.collection.store import Connection
 from neuralcodes.collection.writer import Writer
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.common.errors import UserError, import_extra
 
 KEYS = ("path", "file", "filename", "image", "name", "id")
 RESERVED = frozenset(COLUMNS) | {"image", "and", "or", "not", "in", "none", "true", "false"}
@@ -140,13 +140,10 @@ def _plain(value: Any) -> Any:
 
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
+    parquet = import_extra("pyarrow.parquet", "parquet")
+    pyarrow = import_extra("pyarrow", "parquet")
     try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise needs_extra("pyarrow", "parquet") from None
-    try:
-        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pyarrow.ArrowException, OSError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from neuralcodes.collection.archives import Member
 from neuralcodes.collection.places import is_remote, open_remote
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.common.errors import UserError, import_extra
 
 NAMES = ("image", "bytes", "jpg", "jpeg", "png", "webp", "content", "data")  # of the column
 LABELS = ("label", "class", "category")
@@ -33,10 +33,7 @@ class ParquetArchive:
 
     def __init__(self, place: bytes) -> None:
         self._name = os.fsdecode(place)
-        try:
-            parquet: Any = importlib.import_module("pyarrow.parquet")
-        except ImportError:
-            raise needs_extra("pyarrow", "parquet") from None
+        parquet = import_extra("pyarrow.parquet", "parquet")
         try:
             source = open_remote(place) if is_remote(place) else self._name
             self._file = parquet.ParquetFile(source)

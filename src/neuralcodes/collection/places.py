@@ -7,13 +7,12 @@ address. Object stores are read through fsspec, with the credentials that its ow
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.common.errors import UserError, import_extra
 from neuralcodes.images.sources import MAX_BYTES, is_hidden, is_image_name
 
 
@@ -114,10 +113,7 @@ def _stamp(about: dict[str, Any]) -> str:
 
 
 def _store(place: bytes) -> tuple[Any, str]:
-    try:
-        fsspec: Any = importlib.import_module("fsspec")
-    except ImportError:
-        raise needs_extra("fsspec", "cluster") from None
+    fsspec = import_extra("fsspec", "cluster")
     store, path = fsspec.core.url_to_fs(os.fsdecode(place))
     return store, str(path)
 

@@ -15,7 +15,7 @@ from neuralcodes.collection.places import is_remote
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import Store
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.common.errors import UserError, import_extra
 
 CODE = "code"
 IMAGE = "image"
@@ -89,12 +89,8 @@ def import_pyarrow() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise needs_extra("pyarrow", "parquet") from None
-    return pyarrow
+    import_extra("pyarrow.parquet", "parquet")
+    return import_extra("pyarrow", "parquet")
 
 
 def _file(record: ImageRecord, pictures: Pictures) -> dict[str, Any]:

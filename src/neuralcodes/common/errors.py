@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 
 class UserError(Exception):
     """Something the user can mend: the message names the file or option and the remedy.
@@ -13,3 +16,15 @@ class UserError(Exception):
 def needs_extra(package: str, extra: str) -> UserError:
     """The error for an optional dependency that is not installed."""
     return UserError(f'{package} is not installed: pip install "neuralcodes[{extra}]"')
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """An optional module, loaded when it is first needed.
+
+    Raises:
+        UserError: its package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise needs_extra(module.partition(".")[0], extra) from None

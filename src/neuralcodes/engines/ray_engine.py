@@ -12,7 +12,6 @@ room. What was made twice is written once, since a pass has one place in the ord
 from __future__ import annotations
 
 import functools
-import importlib
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.reading import Job, Reader, Ready
 from neuralcodes.collection.segments import Array
 from neuralcodes.collection.sync import COMMIT_IMAGES
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.common.errors import UserError, import_extra
 from neuralcodes.common.machine import cpu_count
 
 CHUNK = 64  # images a reading task
@@ -260,10 +259,7 @@ def start_ray(address: str | None) -> Any:
     Raises:
         UserError: not installed, or nothing at that address.
     """
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError:
-        raise needs_extra("ray", "cluster") from None
+    ray = import_extra("ray", "cluster")
     quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
     if ray.is_initialized():
         return ray

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from neuralcodes.common.errors import UserError, needs_extra
+from neuralcodes.common.errors import UserError, import_extra
 from neuralcodes.index.backend import Floats, Ids
 
 TOKEN = "NEURALCODES_MILVUS_TOKEN"
@@ -235,10 +235,7 @@ def _get(name: str, ids: list[int], client: Any) -> list[dict[str, Any]]:
 @functools.cache
 def _client(uri: str) -> Any:
     """The process's connection; Milvus Lite allows one process a file, and one client in it."""
-    try:
-        pymilvus: Any = importlib.import_module("pymilvus")
-    except ImportError:
-        raise needs_extra("pymilvus", "cluster") from None
+    pymilvus = import_extra("pymilvus", "cluster")
     for name in ("pymilvus", "grpc._server"):  # what goes wrong is ours to tell
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return pymilvus.MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
