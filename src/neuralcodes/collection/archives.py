@@ -95,14 +95,34 @@ def open_remote_archive(place: bytes) -> Archive:
     )
 
 
-class RemoteTar:
+class _TarMembers:
+    """Files in a tar file by name."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, tarfile.TarInfo] = {}
+
+    def members(self) -> Sequence[Member]:
+        """See `Archive`."""
+        return [Member(name, f"{info.size}:{info.mtime}") for name, info in self._members.items()]
+
+    def _info(self, name: str) -> tarfile.TarInfo:
+        """Raises OSError where it is not there, or too large."""
+        info = self._members.get(name)
+        if info is None:
+            raise OSError(errno.ENOENT, "no longer in the archive")
+        if info.size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"a file of {info.size / 2**30:.1f} GB")
+        return info
+
+
+class RemoteTar(_TarMembers):
     """A plain tar file in an object store (a WebDataset shard): members are read by their range."""
 
     in_order = False
 
     def __init__(self, place: bytes) -> None:
+        super().__init__()
         self._place = place
-        self._members: dict[str, tarfile.TarInfo] = {}
         try:
             with (
                 open_remote(place) as file,
@@ -119,17 +139,9 @@ class RemoteTar:
                 f"{os.fsdecode(place)}: not a whole tar file ({' '.join(str(error).split())[:200]})"
             ) from error
 
-    def members(self) -> Sequence[Member]:
-        """See `Archive`."""
-        return [Member(name, f"{info.size}:{info.mtime}") for name, info in self._members.items()]
-
     def read(self, name: str) -> bytes:
         """See `Archive`."""
-        info = self._members.get(name)
-        if info is None:
-            raise OSError(errno.ENOENT, "no longer in the archive")
-        if info.size > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"a file of {info.size / 2**30:.1f} GB")
+        info = self._info(name)
         return read_remote(self._place, info.offset_data, info.offset_data + info.size)
 
 
@@ -154,11 +166,11 @@ class ZipArchive:
         return self._source.read(self._rows[name])
 
 
-class TarArchive:
+class TarArchive(_TarMembers):
     """A tar file. Of a plain one each image is read where it lies, of a compressed one in order."""
 
     def __init__(self, path: Path, wanted: Callable[[str], bool] = is_image_name) -> None:
-        self._members: dict[str, tarfile.TarInfo] = {}
+        super().__init__()
         self._lock = threading.Lock()
         try:
             self._tar, self.in_order = _open_tar(path)
@@ -177,17 +189,9 @@ class TarArchive:
         weakref.finalize(self, os.close, self._file)
         weakref.finalize(self, self._tar.close)
 
-    def members(self) -> Sequence[Member]:
-        """See `Archive`."""
-        return [Member(name, f"{info.size}:{info.mtime}") for name, info in self._members.items()]
-
     def read(self, name: str) -> bytes:
         """See `Archive`."""
-        info = self._members.get(name)
-        if info is None:
-            raise OSError(errno.ENOENT, "no longer in the archive")
-        if info.size > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"a file of {info.size / 2**30:.1f} GB")
+        info = self._info(name)
         if self.in_order or info.issparse():
             data = self._extract(info)
         else:

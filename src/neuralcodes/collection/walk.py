@@ -12,7 +12,12 @@ from typing import NamedTuple
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from neuralcodes.collection.archives import archive_kind, open_archive, open_remote_archive
+from neuralcodes.collection.archives import (
+    Archive,
+    archive_kind,
+    open_archive,
+    open_remote_archive,
+)
 from neuralcodes.collection.pictures import printable
 from neuralcodes.collection.places import (
     is_own,
@@ -122,9 +127,7 @@ def walk(root: Root) -> Iterator[Found]:
         date = os.stat(root.place).st_mtime
         # rows of a Parquet file have no mark of their own
         mark = f"{root.stamp}:" if root.kind == "parquet" else ""
-        for member in open_archive(Path(os.fsdecode(root.place))).members():
-            own = member.name.encode("utf-8", "surrogateescape")
-            yield Found(root.place, own, mark + member.stamp, member.name, date)
+        yield from _inside(root, open_archive(Path(os.fsdecode(root.place))), mark, date)
 
 
 def _remote_root(place: bytes) -> Root:
@@ -149,9 +152,14 @@ def _walk_remote_file(root: Root) -> Iterator[Found]:
         name = os.path.basename(root.path)
         yield Found(root.place, b"", root.stamp, name, time.time())
         return
-    for member in open_remote_archive(root.place).members():
+    yield from _inside(root, open_remote_archive(root.place), f"{root.stamp}:", time.time())
+
+
+def _inside(root: Root, archive: Archive, mark: str, date: float) -> Iterator[Found]:
+    """An archive's images; `mark` comes before the stamps that it gives them."""
+    for member in archive.members():
         own = member.name.encode("utf-8", "surrogateescape")
-        yield Found(root.place, own, f"{root.stamp}:{member.stamp}", member.name, time.time())
+        yield Found(root.place, own, mark + member.stamp, member.name, date)
 
 
 def file_stamp(info: os.stat_result) -> str:
