@@ -23,7 +23,7 @@ from neuralcodes.serve.errors import RefusedError, TooLargeError
 from neuralcodes.serve.explaining import MOST
 from neuralcodes.serve.finding import API
 from neuralcodes.serve.service import Service, job_model
-from neuralcodes.serve.services import Services
+from neuralcodes.serve.services import Services, service_of
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Problem, "description": text}
@@ -56,12 +56,6 @@ By = Annotated[list[models.Id] | None, Query(max_length=MOST)]
 ByUpload = Annotated[list[models.UploadId] | None, Query(max_length=MOST)]
 Files = Annotated[list[UploadFile], File(description="pictures", min_length=1)]
 router = APIRouter(prefix=API, responses=PROBLEMS)
-
-
-def service_of(request: Request) -> Service:
-    """The service behind a request; `services.Choose` put it there."""
-    service: Service = request.scope["service"]
-    return service
 
 
 def send(model: BaseModel, status: int = 200) -> Response:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neuralcodes.collection.collection import Collection
@@ -107,6 +108,12 @@ class Services:
         if name not in self.all:
             raise NotFoundError(f"no collection {name[:64]!r} is served here")
         return self.all[name]
+
+
+def service_of(request: Request) -> Service:
+    """The service behind a request; `Choose` put it there."""
+    service: Service = request.scope["service"]
+    return service
 
 
 class Choose:

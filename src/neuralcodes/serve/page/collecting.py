@@ -9,7 +9,8 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError, TooLargeError
 from neuralcodes.serve.page.facts import facts_of
-from neuralcodes.serve.page.rendering import PageRoute, go, render, service_of
+from neuralcodes.serve.page.rendering import PageRoute, go, render
+from neuralcodes.serve.services import service_of
 
 BAD = 100  # files a page
 

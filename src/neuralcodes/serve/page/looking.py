@@ -11,10 +11,11 @@ from neuralcodes.serve import models
 from neuralcodes.serve.errors import RefusedError
 from neuralcodes.serve.explaining import MOST
 from neuralcodes.serve.finding import asked_upload
-from neuralcodes.serve.page.rendering import PageRoute, render, service_of
+from neuralcodes.serve.page.rendering import PageRoute, render
 from neuralcodes.serve.page.searching import back_of
 from neuralcodes.serve.page.wanted import Wanted
 from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import service_of
 
 Id = Annotated[int, Query(ge=1, le=2**53 - 1)]
 

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from neuralcodes.serve.diskcache import DiskCache
 from neuralcodes.serve.page.layout import Layout, Layouts
-from neuralcodes.serve.page.rendering import PageRoute, render, service_of
+from neuralcodes.serve.page.rendering import PageRoute, render
 from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import service_of
 
 MAPS = 256 * 2**20  # bytes on disk
 COLOURS = 6  # labels with a colour of their own; the others share one

@@ -18,8 +18,9 @@ from neuralcodes.reports.reliability import figures_of, reliability_figure, reli
 from neuralcodes.reports.style import DARK, LIGHT, svg_bytes
 from neuralcodes.serve.errors import NotFoundError
 from neuralcodes.serve.page.facts import facts_of
-from neuralcodes.serve.page.rendering import PageRoute, render, service_of
+from neuralcodes.serve.page.rendering import PageRoute, render
 from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import service_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST = 4 * 2**20  # bytes of a figure

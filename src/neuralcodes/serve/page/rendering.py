@@ -25,7 +25,7 @@ from neuralcodes.serve.page.keys import keys_of
 from neuralcodes.serve.page.wanted import Wanted
 from neuralcodes.serve.security import TITLES
 from neuralcodes.serve.service import Service
-from neuralcodes.serve.services import Services
+from neuralcodes.serve.services import Services, service_of
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -103,12 +103,6 @@ def shown_bytes(count: int) -> str:
             break
         size, unit = size / 1000, larger
     return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-
-
-def service_of(request: Request) -> Service:
-    """The service behind a request; `services.Choose` put it there."""
-    service: Service = request.scope["service"]
-    return service
 
 
 def services_of(request: Request) -> Services:

@@ -16,9 +16,10 @@ from neuralcodes.serve.errors import RefusedError, TooLargeError
 from neuralcodes.serve.finding import explained_filter, image_model
 from neuralcodes.serve.jobs import ENDED
 from neuralcodes.serve.page.facts import facts_of
-from neuralcodes.serve.page.rendering import PageRoute, go, render, service_of
+from neuralcodes.serve.page.rendering import PageRoute, go, render
 from neuralcodes.serve.page.wanted import MOST_K, Wanted, crop_of
 from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import service_of
 
 RANKED = 1000  # results that can be looked at from the first on, for their average precision
 

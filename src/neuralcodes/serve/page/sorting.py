@@ -10,7 +10,8 @@ from fastapi import APIRouter, Form, Path, Query, Request, Response
 
 from neuralcodes.serve import models
 from neuralcodes.serve.errors import NotFoundError, RefusedError
-from neuralcodes.serve.page.rendering import PageRoute, go, render, service_of, shown_bytes
+from neuralcodes.serve.page.rendering import PageRoute, go, render, shown_bytes
+from neuralcodes.serve.services import service_of
 
 GROUPS = 24  # a page
 DECISIONS = 50

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from neuralcodes.serve.errors import RefusedError
-from neuralcodes.serve.page.rendering import PageRoute, service_of, services_of
+from neuralcodes.serve.page.rendering import PageRoute, services_of
 from neuralcodes.serve.page.wanted import Wanted
 from neuralcodes.serve.service import Service
+from neuralcodes.serve.services import service_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
