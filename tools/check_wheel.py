@@ -46,13 +46,13 @@ def main() -> None:
     constraint = parser.parse_args().constraint.resolve()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        step("wheel built", run, sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps",
+        step("wheel built", sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps",
              "--wheel-dir", str(work), str(ROOT), cwd=work)  # fmt: skip
         wheel = next(work.glob("neuralcodes-*.whl"))
         check_contents(wheel)
         venv.create(work / "env", with_pip=True)
         binaries = work / "env" / "bin"
-        step("installed", run, str(binaries / "pip"), "install", "--quiet", "--constraint",
+        step("installed", str(binaries / "pip"), "install", "--quiet", "--constraint",
              str(constraint), str(wheel), cwd=work)  # fmt: skip
         command = str(binaries / "neuralcodes")
         show = "import neuralcodes; print(neuralcodes.__file__)"
@@ -62,7 +62,7 @@ def main() -> None:
         for words, wanted in WITHOUT_EXTRAS.items():
             said = run(command, *words, cwd=work, status=2)
             assert wanted in said and "Traceback" not in said, f"{words}: {said}"
-        step("demo", run, command, "demo", cwd=work)
+        step("demo", command, "demo", cwd=work)
     print("the wheel works")
 
 
@@ -77,10 +77,10 @@ def check_contents(wheel: Path) -> None:
     print(f"{wheel.name}: {len(names)} files, {wheel.stat().st_size / 1e6:.1f} MB")
 
 
-def step(what: str, do: object, *words: str, cwd: Path) -> None:
-    """Do it and say how long it took."""
+def step(what: str, *words: str, cwd: Path) -> None:
+    """Run a command and say how long it took."""
     start = time.perf_counter()
-    do(*words, cwd=cwd)  # type: ignore[operator]
+    run(*words, cwd=cwd)
     print(f"{what}: {time.perf_counter() - start:.0f} s", flush=True)
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from pages import DOCS, lay_photographs
 
-PAGE = Path(__file__).parents[2] / "docs" / "ecosystem.md"
+PAGE = DOCS / "ecosystem.md"
 
 
 def test_every_python_block_runs(tmp_path: Path) -> None:
     for needed in ("pyarrow", "datasets", "pandas"):
         pytest.importorskip(needed, reason=f"needs {needed}")
-    shutil.copytree(str(files("neuralcodes.images") / "clothing"), tmp_path / "my-pictures")
+    lay_photographs(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.S | re.M)
     assert len(blocks) >= 6
     done = subprocess.run(

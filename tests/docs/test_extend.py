@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
-from importlib.resources import files
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[2] / "docs" / "extend.md").read_text(encoding="utf-8")
+from pages import DOCS, lay_photographs, run_shell
+
+PAGE = (DOCS / "extend.md").read_text(encoding="utf-8")
 
 
 def install(folder: Path) -> None:
@@ -33,23 +30,9 @@ def install(folder: Path) -> None:
 def test_three_files_from_outside(tmp_path: Path) -> None:
     install(tmp_path)
     work = tmp_path / "work"
-    shutil.copytree(str(files("neuralcodes.images") / "clothing"), work / "my-pictures")
+    lay_photographs(work)
     [commands] = re.findall(r"^```run\n(.*?)^```$", PAGE, re.DOTALL | re.M)
-    binaries = Path(sys.executable).parent
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=work,
-        env={
-            **os.environ,
-            "PATH": f"{binaries}:{os.environ['PATH']}",
-            "PYTHONPATH": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_shell(commands, work, PYTHONPATH=str(tmp_path))
     assert re.search(r"\bcode\b.*\b64\b", done.stdout), done.stdout  # the network's layers
     assert "brute" in done.stdout, done.stdout
     mean = re.search(r"pairs.*?(\d\.\d+)", done.stdout, re.DOTALL)

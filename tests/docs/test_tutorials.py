@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from pages import DOCS, lay_photographs, run_shell
 
-TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
+TUTORIALS = DOCS / "tutorials"
 LEFT = {  # what must be there afterwards, and what must have been said
     "search": ("results.html", r"dress/.*\.jpg"),
     "choose": ("choice/report.html", r"--code"),
@@ -23,7 +19,7 @@ LEFT = {  # what must be there afterwards, and what must have been said
 
 def script(text: str) -> str:
     """The `run` blocks as they are and the `python` blocks through Python, in their order."""
-    parts = ["set -euo pipefail"]
+    parts = []
     for language, block in re.findall(r"^```(run|python)\n(.*?)^```$", text, re.DOTALL | re.M):
         parts.append(block if language == "run" else f"python - <<'PYTHON'\n{block}PYTHON")
     return "\n".join(parts)
@@ -31,17 +27,9 @@ def script(text: str) -> str:
 
 @pytest.mark.parametrize("name", sorted(LEFT))
 def test_tutorial(name: str, tmp_path: Path) -> None:
-    shutil.copytree(str(files("neuralcodes.images") / "clothing"), tmp_path / "my-pictures")
-    done = subprocess.run(
-        ["bash", "-c", script((TUTORIALS / f"{name}.md").read_text(encoding="utf-8"))],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    lay_photographs(tmp_path)
+    page = (TUTORIALS / f"{name}.md").read_text(encoding="utf-8")
+    done = run_shell(script(page), tmp_path)
     left, said = LEFT[name]
     assert (tmp_path / left).stat().st_size > 0
     assert re.search(said, done.stdout), done.stdout

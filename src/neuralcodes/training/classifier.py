@@ -14,8 +14,8 @@ from torch import nn
 
 from neuralcodes.networks.runtime import evaluating
 from neuralcodes.training.batches import Batches
+from neuralcodes.training.classification import EVALUATION_BATCH
 
-BATCH = 250  # images a pass
 SCALE = 16.0  # of the cosine between an input of average length and its class's mean
 
 
@@ -47,7 +47,7 @@ def start_from_class_means(
     handle = classifier.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     try:
         with evaluating(network):
-            for pixels, labels in batches.stream(torch.arange(len(batches)), BATCH):
+            for pixels, labels in batches.stream(torch.arange(len(batches)), EVALUATION_BATCH):
                 network(pixels)
                 codes = given.pop().double()
                 lengths += codes.norm(dim=1).sum()
