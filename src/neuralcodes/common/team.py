@@ -11,11 +11,14 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralcodes.common.errors import UserError
@@ -157,6 +160,16 @@ class Team:
 
 
 ALONE = Team()
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A folder for the time being that all ranks see (on several machines, if all see TMPDIR)."""
+    team = Team.current()
+    with ExitStack() as held:
+        made = partial(TemporaryDirectory, prefix="neuralcodes-")
+        yield Path(team.lead(lambda: held.enter_context(made())))
+        team.lead(lambda: None)  # none needs it any more
 
 
 class explain_deaths:  # noqa: N801 - a context manager

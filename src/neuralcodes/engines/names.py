@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from neuralcodes.collection.engine import Engine
 from neuralcodes.common.errors import UserError
+from neuralcodes.evaluation.sharing import team_map
 
 if TYPE_CHECKING:
     from neuralcodes.collection.collection import Collection
+    from neuralcodes.evaluation.shards import Map
 
 NAMES = ("local", "ray")
 
@@ -47,3 +49,19 @@ def opened_engine(
         collection.path, collection.coder, collection.spec.preprocessing, address, workers
     ) as engine:
         yield engine
+
+
+@contextmanager
+def opened_map(name: str, address: str | None) -> Iterator[Map]:
+    """How shards are looked at by an engine; by the ranks of a team, or this process, if local.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at that address.
+    """
+    if name == "local":
+        yield team_map
+        return
+    from neuralcodes.engines.ray_evaluation import ray_map
+
+    with ray_map(address) as each:
+        yield each

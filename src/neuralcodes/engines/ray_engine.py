@@ -137,7 +137,7 @@ class RayEngine:
             found, rows = self._ray.get(facts)
         except self._ray.exceptions.RayError as error:
             raise UserError(
-                f"ray: images cannot be read on its machines: {_line(error)}"
+                f"ray: images cannot be read on its machines: {one_line(error)}"
             ) from error
         for ready, row in zip(found, rows, strict=True):
             yield replace(ready, pixels=Held(block, row)) if row >= 0 else ready
@@ -180,7 +180,7 @@ class RayEngine:
             value = self._ray.get(ref)
         except errors.RayTaskError as error:
             raise UserError(
-                f"ray: the network fails on one of its machines: {_line(error)}"
+                f"ray: the network fails on one of its machines: {one_line(error)}"
             ) from error
         except errors.RayError as error:
             self._replace(worker, error)
@@ -196,7 +196,7 @@ class RayEngine:
         for one in worker.doing.values():
             one.tries += 1
             if one.tries > TRIES:
-                raise UserError(f"ray: machines go on dying: {_line(error)}") from error
+                raise UserError(f"ray: machines go on dying: {one_line(error)}") from error
         self._queue.extendleft(reversed(worker.doing.values()))
         self._workers.remove(worker)
         self._ray.kill(worker.actor)
@@ -277,7 +277,7 @@ def start_ray(address: str | None) -> Any:
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"--address {address}: no Ray cluster there ({_line(error)}); start one with: "
+            f"--address {address}: no Ray cluster there ({one_line(error)}); start one with: "
             "ray start --head"
         ) from error
     return ray
@@ -290,5 +290,6 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What went wrong, without lines and no longer than a line may be."""
     return " ".join(str(error).split())[-300:]

@@ -1,65 +1,40 @@
-"""mAP of a database that fits no single machine: Ray streams its shards past the queries."""
+"""Evaluation by Ray: pieces of a database are looked at on all processors of a cluster."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from neuralcodes.common.errors import UserError
-from neuralcodes.engines.ray_engine import start_ray
-from neuralcodes.evaluation.ranks import RelevantRanks
-from neuralcodes.evaluation.relevance import Relevance
-from neuralcodes.evaluation.shards import Shard, shard_ranks
-from neuralcodes.index.exact import Floats
+from neuralcodes.engines.ray_engine import one_line, start_ray
+from neuralcodes.evaluation.shards import Map, Shard
 
-TRIES = 20  # of a shard whose machine dies
+TRIES = 20  # of a piece whose machine dies
 
 
-def ray_ranks(
-    queries: Floats, files: Sequence[Path], relevance: Relevance, address: str | None = None
-) -> RelevantRanks:
-    """Ranks of the relevant rows of a database in .npy files, shared out by Ray.
-
-    The same as of one machine; a shard whose machine dies is looked at again on another.
+@contextmanager
+def ray_map(address: str | None = None) -> Iterator[Map]:
+    """How a function is done for shards by Ray; one whose machine dies is done again on another.
 
     Args:
-        queries: float32 q×d, rows of length 1 or zero.
-        files: float n×d each, together the database in order; every machine sees them under
-            these names, and reads one at a time.
-        relevance: of these.
-        address: of a Ray cluster; None starts Ray on this machine.
+        address: of a Ray cluster, whose machines see the shards' files under the same names; None
+            starts Ray on this machine.
 
     Raises:
-        UserError: Ray is not installed, no cluster there, or a file that is not there.
-        ValueError: the files are not the relevance's database.
+        UserError: Ray is not installed, no cluster there, or a shard cannot be read there.
     """
-    shards, first = [], 0
-    for path in files:
-        try:
-            rows = len(np.load(path, mmap_mode="r"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: not a file of codes ({error})") from None
-        shards.append(Shard(first, rows, partial(_read, str(path))))
-        first += rows
     ray = start_ray(address)
     try:
-        return shard_ranks(queries, shards, relevance, partial(_each, ray))
+        yield partial(_each, ray)
     finally:
         ray.shutdown()
 
 
-def _read(path: str) -> Floats:
-    codes: Floats = np.load(path)
-    return codes
-
-
 def _each(ray: Any, work: Callable[[Shard], Any], shards: Iterable[Shard]) -> Iterator[Any]:
-    """`work` of every shard, on all processors of the cluster, in any order."""
+    """`work` of every shard, in any order."""
     task = ray.remote(_call).options(max_retries=TRIES, scheduling_strategy="SPREAD")
     shared = ray.put(work)
     most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -69,7 +44,12 @@ def _each(ray: Any, work: Callable[[Shard], Any], shards: Iterable[Shard]) -> It
         while left and len(waiting) < most:
             waiting.append(task.remote(shared, left.popleft()))
         done, waiting = ray.wait(waiting)
-        yield from ray.get(done)
+        try:
+            yield from ray.get(done)
+        except ray.exceptions.RayError as error:
+            raise UserError(
+                f"ray: codes cannot be judged on its machines: {one_line(error)}"
+            ) from error
 
 
 def _call(work: Callable[[Shard], object], shard: Shard) -> object:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.codes.store import Codes
+from neuralcodes.common.team import Team
 from neuralcodes.evaluation.protocols.binding import Binding, bind
 from neuralcodes.evaluation.protocols.groundtruth import GroundTruth
-from neuralcodes.evaluation.ranks import ranks_in, relevant_ranks
+from neuralcodes.evaluation.ranks import ranks_in
 from neuralcodes.evaluation.score import Score
+from neuralcodes.evaluation.sharing import team_ranks
 from neuralcodes.index.exact import Database
 from neuralcodes.ranking.search import Search
 from neuralcodes.ranking.steps import Cost, Step, run_steps
@@ -83,6 +86,9 @@ def evaluate_codes(
 ) -> Evaluation:
     """Judge codes by a protocol.
 
+    In a team (`common.team`) each rank takes its part of the queries. Re-ranking is done by the
+    first alone, since its steps look at all queries together.
+
     Args:
         truth: the protocol's files.
         codes: of the protocol's images.
@@ -93,7 +99,11 @@ def evaluate_codes(
     Raises:
         UserError: codes that are not comparable, or images without a code.
     """
-    for other in (*([query_codes] if query_codes else []), *distractors):
+    team = Team.current()
+    if steps and not team.alone:
+        return team.lead(partial(evaluate_codes, truth, codes, query_codes, distractors, steps))
+    took_part = (codes, *([query_codes] if query_codes else []), *distractors)
+    for other in took_part:
         codes.spec.require_same(other.spec)
     extra = sum(len(more) for more in distractors)
     bound = bind(truth, codes.keys, query_codes.keys if query_codes else None, extra)
@@ -101,23 +111,45 @@ def evaluate_codes(
     tasks = {}
     for name, relevance in bound.relevance.items():
         if search.by_codes:
-            ranks = relevant_ranks(search.queries, search.database, relevance)
+            ranks = team_ranks(search.queries, search.database, relevance)
         else:
             ranks = ranks_in(search.ranking, relevance, "refuse" if ranked is None else "last")
         tasks[name] = tuple(measure.score(ranks) for measure in truth.measures)
-    took_part = (codes, *([query_codes] if query_codes else []), *distractors)
+    return evaluation_of(
+        truth, took_part, query_codes is not None, len(search.database), tasks,
+        costs, None if search.by_codes else ranked,
+    )  # fmt: skip
+
+
+def evaluation_of(
+    truth: GroundTruth,
+    took_part: Sequence[Codes],
+    boxes: bool,
+    database: int,
+    tasks: Mapping[str, tuple[Score, ...]],
+    steps: Sequence[Cost] = (),
+    ranked: int | None = None,
+) -> Evaluation:
+    """What was found, with what it was found on.
+
+    Args:
+        took_part: all codes, at least one.
+        boxes: whether queries had codes of their own.
+        truth, database, tasks, steps, ranked: see `Evaluation`.
+    """
+    spec = took_part[0].spec
     return Evaluation(
         protocol=truth.protocol,
-        spec=codes.spec,
+        spec=spec,
         images=hashlib.sha256("\n".join(c.images for c in took_part).encode()).hexdigest(),
         truth=truth.fingerprint(),
-        database=len(search.database),
+        database=database,
         queries=tuple(query.name for query in truth.queries),
-        queried_with="" if not truth.has_boxes else "boxes" if query_codes else "whole images",
-        steps=tuple(costs),
-        ranked=None if search.by_codes else ranked,
+        queried_with="" if not truth.has_boxes else "boxes" if boxes else "whole images",
+        steps=tuple(steps),
+        ranked=ranked,
         tasks=tasks,
-        fitted_on_these=_fitted_on(codes.spec, took_part),
+        fitted_on_these=_fitted_on(spec, took_part),
     )
 
 

@@ -25,17 +25,21 @@ BLOCK_BYTES = 64 * 2**20  # of distances at a time
 
 @dataclass(frozen=True)
 class Shard:
-    """Some rows of the database, one behind the other.
+    """Some rows of the database.
 
     Attributes:
-        first: the database row of its first one.
-        read: gives its codes, float n×d; called where the shard is looked at.
-        rows: how many.
+        rows: which, rising; a range, or int64 n where they do not stand one behind the other.
+        read: gives their codes, float n×d; called where the shard is looked at.
     """
 
-    first: int
-    rows: int
+    rows: range | Ints
     read: Callable[[], Floats]
+
+    def places(self, rows: Ints) -> Ints:
+        """How many of the shard's rows are lower than each of these."""
+        if isinstance(self.rows, range):
+            return np.clip(rows - self.rows.start, 0, len(self.rows))
+        return np.searchsorted(self.rows, rows)
 
 
 Map = Callable[[Callable[[Shard], Any], Iterable[Shard]], Iterator[Any]]
@@ -49,14 +53,14 @@ def shard_ranks(
 
     Args:
         queries: float32 q×d, rows of length 1 or zero.
-        shards: together the database, in order.
+        shards: together the database, each row in one of them.
         relevance: of these.
         each: how a function is done for all shards.
 
     Raises:
-        ValueError: the shards are not the relevance's database.
+        ValueError: the shards are not the relevance's database, or a code is not finite.
     """
-    count = sum(shard.rows for shard in shards)
+    count = sum(len(shard.rows) for shard in shards)
     if (len(queries), count) != (relevance.queries, relevance.database):
         raise ValueError(f"{len(queries)} queries and {count} rows, and relevance of others")
     everything = slice(0, len(queries))
@@ -80,33 +84,32 @@ def shard_ranks(
     return RelevantRanks(ranks, relevant.starts, count - junk.counts)
 
 
-def _squared(queries: Floats, codes: Floats) -> Doubles:
-    """float64 q×n, but for the query's length.
+def _blocks(queries: Floats, shard: Shard) -> Iterator[tuple[slice, Doubles]]:
+    """Queries, and their squared distances to the shard's rows, but for the query's length.
 
     To twelve digits: a product's last ones hang on its place in the matrix and on the machine, and
     copies of a row shall be equally far away wherever they lie.
+
+    Yields:
+        A block of queries, float64 k×n.
     """
-    wide, other = codes.astype(np.float64), queries.astype(np.float64)
+    wide = np.asarray(shard.read()).astype(np.float64)
     lengths = np.einsum("nd,nd->n", wide, wide)
-    found: Doubles = np.round(lengths[None, :] - 2 * (other @ wide.T), 12)
-    return found
-
-
-def _blocks(queries: Floats, shard: Shard) -> Iterator[tuple[slice, Doubles]]:
-    codes = np.asarray(shard.read(), dtype=np.float32)
-    step = max(1, BLOCK_BYTES // (8 * max(1, shard.rows)))
+    if not np.isfinite(lengths).all():
+        raise ValueError("a code has values that are not finite")
+    step = max(1, BLOCK_BYTES // (8 * max(1, len(wide))))
     for start in range(0, len(queries), step):
         block = slice(start, min(start + step, len(queries)))
-        yield block, _squared(queries[block], codes)
+        products = queries[block].astype(np.float64) @ wide.T
+        yield block, np.round(lengths[None, :] - 2 * products, 12)
 
 
 def _inside(shard: Shard, lists: RowLists, query: int) -> tuple[Ints, Ints]:
     """Places in a query's list of the rows that lie in the shard, and these rows in it."""
     begin, end = int(lists.starts[query]), int(lists.starts[query + 1])
-    low, high = begin + np.searchsorted(
-        lists.rows[begin:end], [shard.first, shard.first + shard.rows]
-    )
-    return np.arange(low, high), lists.rows[low:high] - shard.first
+    wanted = lists.rows[begin:end]
+    here = np.flatnonzero(shard.places(wanted + 1) > shard.places(wanted))
+    return begin + here, shard.places(wanted[here])
 
 
 def _relevant_distances(queries: Floats, shard: Shard, relevant: RowLists) -> tuple[Ints, Doubles]:
@@ -133,9 +136,11 @@ def _before(
             where, here = _inside(shard, relevant, number)
             line[here] = squared[where]  # to the bit, also if this is another machine
             ordered = np.sort(line)
-            found[begin:end] = np.searchsorted(ordered, own, side="left")
-            upto = np.searchsorted(ordered, own, side="right")
-            for tied in np.flatnonzero(upto > found[begin:end]):
-                equal = np.flatnonzero(line == own[tied]) + shard.first
-                found[begin + tied] += int((equal < rows[tied]).sum())
+            nearer = np.searchsorted(ordered, own, side="left")
+            equals = np.searchsorted(ordered, own, side="right") - nearer
+            equals[where - begin] -= 1  # itself
+            for tied in np.flatnonzero(equals):
+                lower = line[: shard.places(rows[tied : tied + 1])[0]]
+                nearer[tied] += np.count_nonzero(lower == own[tied])
+            found[begin:end] = nearer
     return found

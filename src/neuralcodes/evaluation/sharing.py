@@ -1,8 +1,10 @@
-"""Ranks of the relevant rows, the queries divided among the processes of a team."""
+"""Ranks of the relevant rows, queries or shards divided among the processes of a team."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from neuralcodes.common.team import Team
 from neuralcodes.evaluation.ranks import RelevantRanks, relevant_ranks
 from neuralcodes.evaluation.relevance import Relevance, RowLists
 from neuralcodes.index.exact import Database, Floats
+
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,16 @@ def join_ranks(parts: list[RelevantRanks]) -> RelevantRanks:
         [part.counts for part in parts],
         [part.candidates for part in parts],
     )
+
+
+def team_map(work: Callable[[Thing], Result], things: Iterable[Thing]) -> Iterator[Result]:
+    """`work` of all things in their order, each done by one rank of the team and known to all.
+
+    Raises:
+        UserError: a process of the team has died.
+    """
+    team, every = Team.current(), list(things)
+    for at in range(0, len(every), team.size):
+        turn = every[at : at + team.size]
+        for found in team.gather([work(thing) for thing in turn[team.rank : team.rank + 1]]):
+            yield from found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from neuralcodes.codes.encoder import Encoder
@@ -16,6 +16,7 @@ from neuralcodes.collection.records import every_image
 from neuralcodes.collection.schema import DATABASE
 from neuralcodes.collection.store import Store
 from neuralcodes.common.errors import UserError
+from neuralcodes.common.team import Team, shared_folder
 from neuralcodes.experiments.runfolder import codes_path
 from neuralcodes.images.imageset import BadImage
 from neuralcodes.images.tinyimagenet import holds_tiny_imagenet
@@ -60,6 +61,8 @@ def extract_codes(
 def codes_to_judge(target: Path, data: Path | None, device: str, precision: str) -> Iterator[Codes]:
     """Codes that are stored, or those that a pretrained or the shipped network makes of images.
 
+    In a team all ranks get them, and each makes some.
+
     Args:
         target: a collection, codes, RUN@LAYER for a run's own, or the code of such a network.
         data: folder or zip file of the images, for a network.
@@ -69,15 +72,9 @@ def codes_to_judge(target: Path, data: Path | None, device: str, precision: str)
         UserError: no such codes, an empty collection, or no images for a network.
     """
     if (target / DATABASE).is_file():
-        with (
-            closing(Store(target)) as store,
-            tempfile.TemporaryDirectory(prefix="neuralcodes-") as folder,
-        ):
-            records = list(every_image(store))
-            if not records:
-                raise UserError(f"{target}: no image in it")
-            write_codes(store, Path(folder) / "codes", records)
-            yield load_codes(Path(folder) / "codes")
+        with shared_folder() as folder:
+            Team.current().lead(partial(_write_collection, target, folder / "codes"))
+            yield load_codes(folder / "codes")
         return
     code = target.as_posix()
     network = parse_code(code).network
@@ -86,6 +83,14 @@ def codes_to_judge(target: Path, data: Path | None, device: str, precision: str)
         return
     if data is None or holds_tiny_imagenet(data):
         raise UserError(f"--data: give the folder or zip file of images that {code} is judged on")
-    with tempfile.TemporaryDirectory(prefix="neuralcodes-") as folder:
-        [codes] = extract_codes(data, [code], Path(folder), device, precision).codes.values()
+    with shared_folder() as folder:
+        [codes] = extract_codes(data, [code], folder, device, precision).codes.values()
         yield codes
+
+
+def _write_collection(collection: Path, path: Path) -> None:
+    with closing(Store(collection)) as store:
+        records = list(every_image(store))
+        if not records:
+            raise UserError(f"{collection}: no image in it")
+        write_codes(store, path, records)

@@ -7,7 +7,6 @@ copies of an image are what is certainly similar to it. That is an estimate.
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +14,14 @@ import numpy.typing as npt
 from neuralcodes.choosing.views import KINDS, view_images
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import CodeSpec, parse_code
+from neuralcodes.common.team import Team, shared_folder
 from neuralcodes.evaluation.class_retrieval import (
     ClassRetrieval,
     class_retrieval,
     evaluate_class_retrieval,
 )
-from neuralcodes.evaluation.ranks import relevant_ranks
 from neuralcodes.evaluation.relevance import ClassRelevance
+from neuralcodes.evaluation.sharing import team_ranks
 from neuralcodes.experiments.configuration import Prepared
 from neuralcodes.images.splits import REFERENCE_SEED
 from neuralcodes.index.exact import Database, search_exact
@@ -53,9 +53,11 @@ def judge_codes(
         labels = images.label_array()
         return {layer: evaluate_class_retrieval(codes, labels) for layer, codes in made.items()}
     viewed = np.repeat(_viewed(len(images)), len(KINDS))
-    with TemporaryDirectory() as place:
-        views = view_images(images, viewed, Path(place), REFERENCE_SEED)
-        of_views = encoder.encode_images(views, Path(place), layers)
+    with shared_folder() as place:
+        # the first rank makes the pixels, and all open them
+        Team.current().lead(lambda: len(view_images(images, viewed, place, REFERENCE_SEED)))
+        views = view_images(images, viewed, place, REFERENCE_SEED)
+        of_views = encoder.encode_images(views, place, layers)
         groups = np.concatenate([np.arange(len(images)), viewed])
         return {
             layer: _by_views(
@@ -81,6 +83,6 @@ def _by_views(spec: CodeSpec, values: npt.NDArray[np.float32], groups: Rows) -> 
     queries = np.flatnonzero(np.bincount(groups) > 1)
     database = Database.of(values)
     relevance = ClassRelevance(groups[queries], groups, queries)
-    ranks = relevant_ranks(database.values[queries], database, relevance)
+    ranks = team_ranks(database.values[queries], database, relevance)
     near = search_exact(database.values[queries[:10]], database, 5, exclude=queries[:10])
     return class_retrieval(spec, ranks, near)
