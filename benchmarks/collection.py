@@ -45,7 +45,7 @@ from typing import Any
 import numpy as np
 from harness import Ratio, record
 
-from neuralcodes.collection import calibration, sync
+from neuralcodes.collection import calibration, planning, sync
 from neuralcodes.collection import collection as collection_module
 from neuralcodes.collection.coding import BATCH, make_encoder
 from neuralcodes.collection.collection import Collection
@@ -127,7 +127,7 @@ class Turns:
 @contextmanager
 def hooked(turns: Turns, count: int) -> Iterator[None]:
     """Within it an update takes `count` images at most, and gives way to `turns`."""
-    walk, commit, build = sync.walk, sync.Sync._commit, collection_module.update_index
+    walk, commit, build = planning.walk, sync.Sync._commit, collection_module.update_index
     left = [count]
 
     def some(root: Any) -> Iterator[Any]:
@@ -144,11 +144,11 @@ def hooked(turns: Turns, count: int) -> Iterator[None]:
         turns.coded_memory = peak_memory()
         turns.build = seconds(lambda: build(writer, *rest))
 
-    sync.walk, sync.Sync._commit, collection_module.update_index = some, committing, building
+    planning.walk, sync.Sync._commit, collection_module.update_index = some, committing, building
     try:
         yield
     finally:
-        sync.walk, sync.Sync._commit, collection_module.update_index = walk, commit, build
+        planning.walk, sync.Sync._commit, collection_module.update_index = walk, commit, build
 
 
 def peak_memory() -> float:

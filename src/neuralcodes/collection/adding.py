@@ -19,7 +19,7 @@ from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.engine import Engine
 from neuralcodes.collection.metadata import set_metadata
 from neuralcodes.collection.pictures import Pictures, printable
-from neuralcodes.collection.places import is_own
+from neuralcodes.collection.places import below, is_below, is_own
 from neuralcodes.collection.query import find_place, picture_bytes
 from neuralcodes.collection.store import PICTURES
 from neuralcodes.collection.sync import Sync
@@ -66,17 +66,13 @@ def _known_roots(writer: Writer, notes: list[str]) -> list[Root]:
         try:
             roots.append(open_root(path))
         except UserError:
-            above = [r for r in roots if r.kind == "folder" and _is_below(place, r.place)]
+            above = [r for r in roots if r.kind == "folder" and is_below(place, r.place)]
             if not above:  # else the folder that held it looks after its images
                 notes.append(
                     f"{printable(path)}: not there now; its images are kept (neuralcodes remove "
                     "takes them out)"
                 )
     return roots
-
-
-def _is_below(place: bytes, folder: bytes) -> bool:
-    return place.startswith(folder.rstrip(b"/") + b"/")
 
 
 def add(
@@ -135,14 +131,13 @@ def _give_metadata(writer: Writer, roots: Sequence[Root], metadata: Any) -> None
 
 
 def _images_at(writer: Writer, root: Root) -> list[int]:
-    return [row[0] for row in writer.query(*_below("id", root.place))]
+    return [row[0] for row in writer.query(*_at_or_below("id", root.place))]
 
 
-def _below(columns: str, place: bytes) -> tuple[str, tuple[bytes, ...]]:
+def _at_or_below(columns: str, place: bytes) -> tuple[str, tuple[bytes, ...]]:
     """Images that are this file, in this archive or below this folder."""
     sql = f"SELECT {columns} FROM images WHERE place = ? OR (place > ? AND place < ?)"
-    prefix = place.rstrip(b"/")
-    return sql, (place, prefix + b"/", prefix + b"0")
+    return sql, (place, *below(place))
 
 
 def remove(writer: Writer, pictures: Pictures, images: Any) -> int:
@@ -165,7 +160,7 @@ def remove(writer: Writer, pictures: Pictures, images: Any) -> int:
         out = [
             (where, member)
             for where, member, _ in chosen.values()
-            if not any(where == root or _is_below(where, root) for root in gone)
+            if not any(where == root or is_below(where, root) for root in gone)
             and not is_own(where)
         ]
         # an archive in a folder would be found there again
@@ -174,7 +169,7 @@ def remove(writer: Writer, pictures: Pictures, images: Any) -> int:
             (root, b"")
             for root in gone
             if archive_kind(Path(os.fsdecode(root)))
-            and any(_is_below(root, above) for (above,) in folders)
+            and any(is_below(root, above) for (above,) in folders)
         ]
         writer.change_many("INSERT OR IGNORE INTO ignored VALUES (?, ?)", out)
         writer.change_many("DELETE FROM roots WHERE place = ?", [(root,) for root in gone])
@@ -197,14 +192,14 @@ def _find(writer: Writer, one: Any) -> tuple[list[Any], bytes | None]:
         rows = writer.query(sql, (place, member))
         if not rows:  # a folder in an archive
             sql = f"SELECT {columns} FROM images WHERE place = ? AND member > ? AND member < ?"
-            rows = writer.query(sql, (place, member + b"/", member + b"0"))
+            rows = writer.query(sql, (place, *below(member)))
         return rows, None
     own = os.path.relpath(place, os.path.realpath(os.fsencode(writer.path)))
     if not own.startswith(b".."):
         rows = writer.query(f"SELECT {columns} FROM images WHERE place = ?", (own,))
         if rows:
             return rows, None
-    return writer.query(*_below(columns, place)), place
+    return writer.query(*_at_or_below(columns, place)), place
 
 
 def compact(writer: Writer) -> None:

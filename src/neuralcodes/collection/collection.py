@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neuralcodes.collection import adding
 from neuralcodes.collection.coding import absolute_code, make_encoder
@@ -13,15 +13,13 @@ from neuralcodes.collection.engine import Engine
 from neuralcodes.collection.export import export
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
 from neuralcodes.collection.metadata import read_table, set_metadata
+from neuralcodes.collection.records import condition_of
 from neuralcodes.collection.rowformat import dtype_of
 from neuralcodes.collection.searchable import SearchableCollection
 from neuralcodes.collection.store import create_store
 from neuralcodes.collection.syncreport import SyncOptions, SyncReport
 from neuralcodes.collection.verify import VerifyReport, verify
 from neuralcodes.collection.verify import repair as mend
-
-if TYPE_CHECKING:
-    pass
 
 
 class Collection(SearchableCollection):
@@ -268,4 +266,4 @@ class Collection(SearchableCollection):
         Raises:
             UserError: nothing to export, full disk, or pyarrow is missing.
         """
-        return export(self._store, Path(folder), self._condition(filter), table)
+        return export(self._store, Path(folder), condition_of(self._store, filter), table)

@@ -13,9 +13,8 @@ import numpy as np
 
 from neuralcodes.codes.probability import load_probability, probability_file
 from neuralcodes.collection.indexing import read_wishes
-from neuralcodes.collection.metadata import own_columns
 from neuralcodes.collection.pictures import Pictures, printable
-from neuralcodes.collection.records import every_image, select
+from neuralcodes.collection.records import among, every_image, own_columns, select
 from neuralcodes.collection.results import ImageRecord, tile_of
 from neuralcodes.collection.rowformat import QUANTISER
 from neuralcodes.collection.schema import DATABASE
@@ -191,10 +190,8 @@ def codes(store: Store, ids: Sequence[int]) -> Floats:
         UserError: one of them is not there or has no code.
     """
     known: dict[int, int] = {}
-    for start in range(0, len(ids), 900):
-        part = [int(number) for number in ids[start : start + 900]]
-        marks = ", ".join("?" * len(part))
-        sql = f"SELECT id, code FROM images WHERE code IS NOT NULL AND id IN ({marks})"
+    for some, part in among("id", map(int, ids)):
+        sql = f"SELECT id, code FROM images WHERE code IS NOT NULL AND {some}"
         known.update(store.query(sql, part))
     for number in ids:
         if int(number) not in known:

@@ -10,11 +10,12 @@ import numpy as np
 
 from neuralcodes.codes.store import new_codes
 from neuralcodes.collection.filters import Filter
+from neuralcodes.collection.parquet import import_pyarrow
 from neuralcodes.collection.records import every_image
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.rowformat import QUANTISER
 from neuralcodes.collection.store import Store
-from neuralcodes.collection.tables import arrow_columns, column_names, image_row, import_pyarrow
+from neuralcodes.collection.tables import arrow_columns, column_names, image_row
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import atomic_write
 

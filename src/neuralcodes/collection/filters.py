@@ -74,10 +74,15 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def sql_columns(own_columns: Iterable[str]) -> dict[str, str]:
+    """What filters call a column → what it is in SQL over `images`, `codes` and `metadata`."""
+    return {name: f"metadata.{quoted(name)}" for name in own_columns} | COLUMNS
+
+
 class _Parser:
     def __init__(self, text: str, own_columns: Iterable[str]) -> None:
         self._text = text
-        self._columns = {name: f"metadata.{quoted(name)}" for name in own_columns} | COLUMNS
+        self._columns = sql_columns(own_columns)
         self._tokens = self._split()
         self._at = 0
         self._deep = 0

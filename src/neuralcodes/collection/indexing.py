@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuralcodes.collection.segments import Ids
+from neuralcodes.collection.segments import Ids, file_sum
 from neuralcodes.collection.snapshot import Snapshot
 from neuralcodes.collection.store import INDEXES, Connection
 from neuralcodes.collection.writer import Writer
@@ -281,13 +280,6 @@ def _identity(writer: Writer) -> str:
 def folder_sum(folder: Path) -> str:
     """sha256 over the names and contents of a folder's files."""
     digest = hashlib.sha256()
-    for path in _files(folder):
-        with open(path, "rb") as file:
-            digest.update(
-                f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-            )
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest.update(f"{path.name}\0{file_sum(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    yield from sorted(path for path in folder.iterdir() if path.is_file())

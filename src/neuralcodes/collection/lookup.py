@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neuralcodes.collection.filters import parse_filter, quoted
-from neuralcodes.collection.metadata import own_columns
-from neuralcodes.collection.records import TABLES, select
+from neuralcodes.collection.filters import sql_columns
+from neuralcodes.collection.records import TABLES, among, condition_of, own_columns, select
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import PICTURES, Store
@@ -35,22 +34,18 @@ class Facet:
 
 def facets(store: Store, values: int = VALUES) -> list[Facet]:
     """Counts by label, folder, kind and the user's own columns, of images with a code."""
-    columns = {"label": "images.label", "folder": "images.folder", "kind": "codes.kind"}
-    columns |= {name: f"metadata.{quoted(name)}" for name in own_columns(store)}
-    tables = (
-        "images JOIN codes ON codes.id = images.code "
-        "LEFT JOIN metadata ON metadata.image = images.id"
-    )
+    own = own_columns(store)
+    columns = sql_columns(own)
     found = []
-    for name, column in columns.items():
+    for name in ("label", "folder", "kind", *own):
+        column = columns[name]
+        source = f"FROM {TABLES} WHERE images.code IS NOT NULL AND {column} IS NOT NULL"
         rows = store.query(
-            f"SELECT {column}, count(*) FROM {tables} WHERE {column} IS NOT NULL "
-            f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
-            (values,),
+            f"SELECT {column}, count(*) {source} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?", (values,)
         )
         distinct = len(rows)
         if distinct == values:
-            sql = f"SELECT count(DISTINCT {column}) FROM {tables}"
+            sql = f"SELECT count(DISTINCT {column}) {source}"
             ((distinct,),) = store.query(sql)
         found.append(Facet(name, tuple((value, count) for value, count in rows), distinct))
     return found
@@ -62,7 +57,7 @@ def image_page(store: Store, after: int, count: int, filter: str | None) -> list
     Raises:
         UserError: the filter is none.
     """
-    condition = parse_filter(filter, own_columns(store)) if filter is not None else None
+    condition = condition_of(store, filter)
     where, values = "images.id > ? AND images.code IS NOT NULL", [after]
     sql = f"SELECT images.id FROM {TABLES} WHERE {where}"
     if condition is not None:
@@ -76,6 +71,16 @@ def content_of(store: Store, image: int) -> bytes | None:
     sql = "SELECT hash FROM codes JOIN images ON images.code = codes.id WHERE images.id = ?"
     rows = store.query(sql, (image,))
     return bytes(rows[0][0]) if rows else None
+
+
+def images_of_content(store: Store, digest: bytes, most: int = 100) -> list[int]:
+    """Images whose file has this SHA-256, in order of ids."""
+    rows = store.query(
+        "SELECT images.id FROM images JOIN codes ON codes.id = images.code WHERE hash = ? "
+        "ORDER BY images.id LIMIT ?",
+        (digest, most),
+    )
+    return [number for (number,) in rows]
 
 
 def code_of_content(store: Store, digest: bytes) -> Floats | None:
@@ -101,6 +106,18 @@ def image_state(store: Store) -> tuple[float, ...]:
     return tuple(state)
 
 
+def image_of_each_content(store: Store) -> dict[int, tuple[int, str]]:
+    """Of each content in use, by its id, the first image that has it: id and label."""
+    sql = "SELECT min(id), code, label FROM images WHERE code IS NOT NULL GROUP BY code"
+    return {code: (image, label) for image, code, label in store.query(sql)}
+
+
+def every_label(store: Store) -> list[str]:
+    """Labels of images with a code, the most frequent first."""
+    sql = "SELECT label FROM images WHERE code IS NOT NULL GROUP BY label ORDER BY count(*) DESC, 1"
+    return [label for (label,) in store.query(sql)]
+
+
 def count_label(store: Store, label: str) -> int:
     """Images with a code that lie in a folder of this name."""
     sql = "SELECT count(*) FROM images WHERE label = ? AND code IS NOT NULL"
@@ -122,10 +139,10 @@ def count_images(store: Store, filter: str | None = None) -> int:
     Raises:
         UserError: the filter is none.
     """
-    if filter is None:
+    condition = condition_of(store, filter)
+    if condition is None:
         sql, values = "SELECT count(*) FROM images WHERE code IS NOT NULL", ()
     else:
-        condition = parse_filter(filter, own_columns(store))
         sql = f"SELECT count(*) FROM {TABLES} WHERE images.code IS NOT NULL AND {condition.sql}"
         values = condition.values
     ((count,),) = store.query(sql, values)
@@ -146,15 +163,14 @@ def images_in_order(
         UserError: the filter is none.
     """
     where, values = "images.code IS NOT NULL", []
-    if filter is not None:
-        condition = parse_filter(filter, own_columns(store))
+    condition = condition_of(store, filter)
+    if condition is not None:
         where, values = f"{where} AND {condition.sql}", [*condition.values]
     sql = f"SELECT images.id FROM {TABLES} WHERE {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
     ids = [row[0] for row in store.query(sql, (*values, count, start))]
     found = {
         image.id: image
-        for at in range(0, len(ids), 900)
-        for part in (ids[at : at + 900],)
-        for image in select(store, f"images.id IN ({', '.join('?' * len(part))})", part)
+        for some, part in among("images.id", ids)
+        for image in select(store, some, part)
     }
     return [found[number] for number in ids if number in found]

@@ -5,26 +5,21 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neuralcodes.collection.filters import COLUMNS, quoted
-from neuralcodes.collection.store import Connection
+from neuralcodes.collection.parquet import import_pyarrow
+from neuralcodes.collection.records import own_columns
 from neuralcodes.collection.writer import Writer
-from neuralcodes.common.errors import UserError, import_extra
+from neuralcodes.common.errors import UserError
 
 KEYS = ("path", "file", "filename", "image", "name", "id")
 RESERVED = frozenset(COLUMNS) | {"image", "and", "or", "not", "in", "none", "true", "false"}
 _NAME = re.compile(r"[^\W\d]\w*")
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})")  # 007 is a name
 _FLOAT = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?")
-
-
-def own_columns(connection: Connection) -> list[str]:
-    """Names of the user's columns."""
-    rows = connection.query("SELECT name FROM pragma_table_info('metadata') WHERE name <> 'image'")
-    return [row[0] for row in rows]
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
@@ -140,21 +135,11 @@ def _plain(value: Any) -> Any:
 
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    parquet = import_extra("pyarrow.parquet", "parquet")
-    pyarrow = import_extra("pyarrow", "parquet")
+    pyarrow = import_pyarrow()
     try:
-        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file ({' '.join(str(error).split())})") from None
     return rows
-
-
-def drop_columns(writer: Writer, names: Iterable[str]) -> None:
-    """Forget some of the user's columns."""
-    with writer.transaction():
-        for name in names:
-            if name not in own_columns(writer):
-                raise UserError(f"no column {name!r} of yours in this collection")
-            writer.change(f"ALTER TABLE metadata DROP COLUMN {quoted(name)}")

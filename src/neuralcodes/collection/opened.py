@@ -6,26 +6,21 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from neuralcodes.codes.spec import CodeSpec
 from neuralcodes.collection import describing
 from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.describing import Info
-from neuralcodes.collection.filters import Filter, parse_filter
-from neuralcodes.collection.metadata import own_columns
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.query import Asking
-from neuralcodes.collection.records import every_image
+from neuralcodes.collection.records import condition_of, every_image
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.searching import Searcher
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import Store
 from neuralcodes.collection.writer import Writer, writing
 from neuralcodes.common.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 class OpenCollection:
@@ -116,7 +111,7 @@ class OpenCollection:
 
     def images(self, filter: str | None = None) -> Iterator[ImageRecord]:
         """All images that have a code, or those that a filter lets through, in order of ids."""
-        return every_image(self._store, self._condition(filter))
+        return every_image(self._store, condition_of(self._store, filter))
 
     def codes(self, ids: Sequence[int]) -> Floats:
         """Codes of images by id, float32 n×d.
@@ -191,9 +186,6 @@ class OpenCollection:
 
     def _repr_html_(self) -> str:
         return describing.page(self._store, self.pictures)
-
-    def _condition(self, text: str | None) -> Filter | None:
-        return parse_filter(text, own_columns(self._store)) if text is not None else None
 
     def _record(self, given: Any) -> ImageRecord:
         query = self._asking.look(given)

@@ -17,6 +17,16 @@ NAMES = ("image", "bytes", "jpg", "jpeg", "png", "webp", "content", "data")  # o
 LABELS = ("label", "class", "category")
 
 
+def import_pyarrow() -> Any:
+    """pyarrow with its Parquet files, loaded when it is first needed.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    import_extra("pyarrow.parquet", "parquet")
+    return import_extra("pyarrow", "parquet")
+
+
 class ParquetArchive:
     """A Parquet file with a column of image files: binary, or a struct with `bytes` (Hugging Face).
 
@@ -33,10 +43,10 @@ class ParquetArchive:
 
     def __init__(self, place: bytes) -> None:
         self._name = os.fsdecode(place)
-        parquet = import_extra("pyarrow.parquet", "parquet")
+        pyarrow = import_pyarrow()
         try:
             source = open_remote(place) if is_remote(place) else self._name
-            self._file = parquet.ParquetFile(source)
+            self._file = pyarrow.parquet.ParquetFile(source)
             self._column = _image_column(self._name, self._file.schema_arrow)
             self._starts = [0]
             for group in range(self._file.num_row_groups):

@@ -32,6 +32,11 @@ def below(place: bytes) -> tuple[bytes, bytes]:
     return prefix + b"/", prefix + b"0"  # 0 is what comes after /
 
 
+def is_below(place: bytes, folder: bytes) -> bool:
+    """Whether a place lies below a folder."""
+    return place.startswith(below(folder)[0])
+
+
 def is_gone(place: bytes) -> bool:
     """Whether there is surely no such file; not so if it only cannot be seen."""
     if is_remote(place):

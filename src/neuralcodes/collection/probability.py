@@ -19,9 +19,9 @@ from neuralcodes.choosing.views import KINDS, views_of
 from neuralcodes.codes.probability import MatchProbability, Method
 from neuralcodes.collection.calibration import file_of, picture_of
 from neuralcodes.collection.coding import Coder
-from neuralcodes.collection.filters import COLUMNS, quoted
-from neuralcodes.collection.metadata import own_columns
+from neuralcodes.collection.filters import sql_columns
 from neuralcodes.collection.pictures import Pictures
+from neuralcodes.collection.records import TABLES, own_columns
 from neuralcodes.collection.searching import Searcher
 from neuralcodes.collection.segments import Ids
 from neuralcodes.collection.snapshot import Floats
@@ -62,16 +62,12 @@ def labels_of(connection: Connection, column: str) -> dict[int, frozenset[str]]:
     Raises:
         UserError: there is no such column.
     """
-    if column in COLUMNS:
-        place = COLUMNS[column]
-    elif column in own_columns(connection):
-        place = f"metadata.{quoted(column)}"
-    else:
-        own = ", ".join([*COLUMNS, *own_columns(connection)])
-        raise UserError(f"--labels {column}: no such column; there are: {own}")
+    columns = sql_columns(own_columns(connection))
+    if column not in columns:
+        raise UserError(f"--labels {column}: no such column; there are: {', '.join(columns)}")
+    place = columns[column]
     rows = connection.query(
-        f"SELECT images.code, {place} FROM images LEFT JOIN codes ON codes.id = images.code "
-        "LEFT JOIN metadata ON metadata.image = images.id "
+        f"SELECT images.code, {place} FROM {TABLES} "
         f"WHERE images.code IS NOT NULL AND {place} IS NOT NULL AND {place} <> ''"
     )
     labels: defaultdict[int, set[str]] = defaultdict(set)

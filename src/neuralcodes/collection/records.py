@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from neuralcodes.collection.filters import Filter
+from neuralcodes.collection.filters import Filter, parse_filter, quoted
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.snapshot import Mask
 from neuralcodes.collection.store import Connection
 
-LOOK_UP = 900
+LOOK_UP = 900  # values in a query; SQLite takes at least 999
 COLUMNS = (
     "images.id, images.path, images.folder, images.label, codes.width, codes.height, codes.size, "
     "codes.kind, images.date, images.place, images.member, images.code"
@@ -23,16 +23,38 @@ TABLES = (
 )
 
 
+def own_columns(connection: Connection) -> list[str]:
+    """Names of the user's columns."""
+    rows = connection.query("SELECT name FROM pragma_table_info('metadata') WHERE name <> 'image'")
+    return [row[0] for row in rows]
+
+
+def condition_of(connection: Connection, filter: str | None) -> Filter | None:
+    """A filter as people write it, compiled; None for none.
+
+    Raises:
+        UserError: it is no filter, or names a column that there is not.
+    """
+    return None if filter is None else parse_filter(filter, own_columns(connection))
+
+
+def among(column: str, values: Iterable[int]) -> Iterator[tuple[str, list[int]]]:
+    """SQL conditions, and their values, that `column` is one of `values`; so many at a time."""
+    every = list(values)
+    for start in range(0, len(every), LOOK_UP):
+        part = every[start : start + LOOK_UP]
+        yield f"{column} IN ({', '.join('?' * len(part))})", part
+
+
 def records_of(
     connection: Connection, codes: Iterable[int], condition: Filter | None = None
 ) -> list[ImageRecord]:
     """Images that have one of these contents, and that a filter lets through."""
-    wanted, found = list(codes), []
-    for start in range(0, len(wanted), LOOK_UP):
-        part = wanted[start : start + LOOK_UP]
-        among = f"images.code IN ({', '.join('?' * len(part))})"
-        found += select(connection, among, part, condition)
-    return found
+    return [
+        record
+        for where, part in among("images.code", codes)
+        for record in select(connection, where, part, condition)
+    ]
 
 
 def select(
@@ -41,8 +63,8 @@ def select(
     """Images that meet an SQL condition and a filter, in order of ids."""
     if condition is not None:
         where, values = f"({where}) AND {condition.sql}", (*values, *condition.values)
-    own = _own(connection)
-    extra = "".join(f', metadata."{name}"' for name in (n.replace('"', '""') for n in own))
+    own = own_columns(connection)
+    extra = "".join(f", metadata.{quoted(name)}" for name in own)
     sql = f"SELECT {COLUMNS}{extra} FROM {TABLES} WHERE {where} ORDER BY images.id"
     return [_record(row, own) for row in connection.query(sql, values)]
 
@@ -74,12 +96,6 @@ def allowed_codes(connection: Connection, condition: Filter) -> Mask:
     mask = np.zeros(int(ids.max(initial=-1)) + 1, dtype=np.bool_)
     mask[ids] = True
     return mask
-
-
-def _own(connection: Connection) -> list[str]:
-    from neuralcodes.collection.metadata import own_columns
-
-    return own_columns(connection)
 
 
 def _record(row: Sequence[Any], own: Sequence[str]) -> ImageRecord:

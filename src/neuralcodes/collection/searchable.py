@@ -20,6 +20,7 @@ from neuralcodes.codes.probability import (
 from neuralcodes.collection.matching import Wanted, find_matches
 from neuralcodes.collection.opened import OpenCollection
 from neuralcodes.collection.query import Crop, mean_code, text_query
+from neuralcodes.collection.records import condition_of
 from neuralcodes.collection.results import Match, Results
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.common.errors import UserError
@@ -77,7 +78,8 @@ class SearchableCollection(OpenCollection):
         code = mean_code([self._asking.code(one) for one in queries])
         against = np.stack([self._asking.code(one) for one in negatives]) if negatives else None
         hidden = frozenset(q.image for q in (*queries, *negatives) if q.image is not None)
-        wanted = Wanted(k, hidden, against, self._condition(filter), exact, not words)
+        condition = condition_of(self._store, filter)
+        wanted = Wanted(k, hidden, against, condition, exact, not words)
         matches = find_matches(self._store, self._searcher, code, wanted)
         return Results(
             " + ".join(one.name for one in queries),
@@ -158,7 +160,8 @@ class SearchableCollection(OpenCollection):
             exact: do without the index.
             pictured: the codes are of pictures; those of words get no probability.
         """
-        wanted = Wanted(k, frozenset(hidden), against, self._condition(filter), exact, pictured)
+        condition = condition_of(self._store, filter)
+        wanted = Wanted(k, frozenset(hidden), against, condition, exact, pictured)
         return [find_matches(self._store, self._searcher, code, wanted) for code in codes]
 
     # Duplicates and what distances mean

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from neuralcodes.collection.datasets import import_datasets
+from neuralcodes.collection.parquet import import_pyarrow
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.places import is_remote
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.collection.snapshot import Floats
 from neuralcodes.collection.store import Store
-from neuralcodes.common.errors import UserError, import_extra
+from neuralcodes.common.errors import UserError
 
 CODE = "code"
 IMAGE = "image"
@@ -81,16 +82,6 @@ def dataset_of(store: Store, records: Sequence[ImageRecord], pictures: Pictures 
         files = [_file(record, pictures) for record in records]
         dataset = dataset.add_column(IMAGE, files, feature=library.Image())
     return dataset
-
-
-def import_pyarrow() -> Any:
-    """pyarrow with its Parquet files, loaded when first needed.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    import_extra("pyarrow.parquet", "parquet")
-    return import_extra("pyarrow", "parquet")
 
 
 def _file(record: ImageRecord, pictures: Pictures) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from neuralcodes.collection.schema import explain_database_errors
 from neuralcodes.collection.segments import Segment, file_sum, row_sums
 from neuralcodes.collection.snapshot import read_segments
 from neuralcodes.collection.store import INDEXES, Connection, Store
-from neuralcodes.collection.writer import Writer, orphans
+from neuralcodes.collection.writer import Writer
 from neuralcodes.common.errors import UserError
 from neuralcodes.index.backend import get_backend
 
@@ -109,9 +109,7 @@ def repair(writer: Writer, coder: Coder, pictures: Pictures, report: VerifyRepor
         writer.change(
             "UPDATE codes SET dead = NOT EXISTS (SELECT 1 FROM images WHERE code = codes.id)"
         )
-    for path in orphans(writer):
-        with suppress(OSError):
-            path.unlink()
+    writer.clean()
     update_index(writer, force=writer.setting("index") is not None)
 
 
@@ -238,11 +236,10 @@ def _replace(
 ) -> None:
     """Write damaged segments anew: good rows as they are, damaged ones computed again."""
     for segment in segments:
-        keep, parts, lost = [], [], []
         rows = _good_rows(writer, segment, damaged)
         good = [row for row, code in enumerate(segment.ids.tolist()) if row in rows]
-        keep += segment.ids[good].tolist()
-        parts += [rows[row] for row in good]
+        keep = segment.ids[good].tolist()
+        parts = [rows[row] for row in good]
         bad = [code for row, code in enumerate(segment.ids.tolist()) if row not in rows]
         for start in range(0, len(bad), BATCH):
             again, codes = _compute(writer, coder, pictures, bad[start : start + BATCH])
@@ -256,12 +253,8 @@ def _replace(
         written = writer.write_codes(len(ids), blocks) if parts else None
         with writer.transaction():
             report.to_read += _forget(writer, lost)
-            if written is not None:
-                number = writer.add_segment(written, ids)
-                places = [(number, row, int(code)) for row, code in enumerate(ids)]
-                writer.change_many("UPDATE codes SET segment = ?, row = ? WHERE id = ?", places)
-            writer.change("DELETE FROM segments WHERE id = ?", (segment.id,))
-        (writer.codes_folder / segment.file).unlink(missing_ok=True)
+            writer.replace_segments([segment], written, ids)
+        writer.remove_files([segment])
 
 
 def _good_rows(writer: Writer, segment: Segment, damaged: set[int]) -> dict[int, Any]:

@@ -151,12 +151,25 @@ class Writer(Connection):
         written = self.write_codes(len(ids), self._blocks(snapshot, ids)) if len(ids) else None
         with self.transaction():
             self.change_many("DELETE FROM codes WHERE id = ?", [(int(code),) for code in gone])
-            if written is not None:
-                number = self.add_segment(written, ids)
-                places = [(number, row, int(code)) for row, code in enumerate(ids)]
-                self.change_many("UPDATE codes SET segment = ?, row = ? WHERE id = ?", places)
-            numbers = [(segment.id,) for segment in which]
-            self.change_many("DELETE FROM segments WHERE id = ?", numbers)
+            self.replace_segments(which, written, ids)
+        self.remove_files(which)
+
+    def replace_segments(self, which: Sequence[Segment], written: Written | None, ids: Ids) -> None:
+        """Put a written file in the place of some segments, within `transaction`.
+
+        Args:
+            which: these go.
+            written: holds all of their codes that are still wanted; None where there are none.
+            ids: int64, the code of each of its rows.
+        """
+        if written is not None:
+            number = self.add_segment(written, ids)
+            places = [(number, row, int(code)) for row, code in enumerate(ids)]
+            self.change_many("UPDATE codes SET segment = ?, row = ? WHERE id = ?", places)
+        self.change_many("DELETE FROM segments WHERE id = ?", [(one.id,) for one in which])
+
+    def remove_files(self, which: Sequence[Segment]) -> None:
+        """Remove the files of segments that the database no longer names."""
         for segment in which:
             (self.codes_folder / segment.file).unlink(missing_ok=True)
 
@@ -186,12 +199,12 @@ class Writer(Connection):
 
     def clean(self) -> None:
         """Remove what a killed writer left: files that nothing refers to."""
-        for path in orphans(self):
+        for path in _orphans(self):
             with suppress(OSError):
                 discard_index(path) if path.is_dir() else path.unlink()
 
 
-def orphans(connection: Connection) -> list[Path]:
+def _orphans(connection: Connection) -> list[Path]:
     """Files of codes and folders of indexes that nothing refers to."""
     used = {row[0] for row in connection.query("SELECT file FROM segments")}
     index = (connection.setting("index") or {}).get("folder")

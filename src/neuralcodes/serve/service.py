@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from neuralcodes.collection.collection import Collection
-from neuralcodes.collection.filters import parse_filter
-from neuralcodes.collection.lookup import content_of, facets, image_page
-from neuralcodes.collection.metadata import own_columns
+from neuralcodes.collection.lookup import content_of, facets, image_page, images_of_content
+from neuralcodes.collection.records import condition_of
 from neuralcodes.collection.results import ImageRecord
 from neuralcodes.common.errors import UserError
 from neuralcodes.serve import models
@@ -146,18 +145,13 @@ class Service:
 
     def images_of(self, digest: bytes) -> list[int]:
         """Images with this content (SHA-256), at most 100."""
-        rows = self.collection.store.query(
-            "SELECT images.id FROM images JOIN codes ON codes.id = images.code WHERE hash = ? "
-            "ORDER BY images.id LIMIT 100",
-            (digest,),
-        )
-        return [number for (number,) in rows]
+        return images_of_content(self.collection.store, digest)
 
     def check_filter(self, text: str | None) -> None:
         """Refuse what is no filter here."""
         if text:
             with explained_filter(text):
-                parse_filter(text, own_columns(self.collection.store))
+                condition_of(self.collection.store, text)
 
     def explain(
         self,

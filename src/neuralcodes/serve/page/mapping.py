@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
+from neuralcodes.collection.lookup import every_label, image_of_each_content
 from neuralcodes.serve.diskcache import DiskCache
 from neuralcodes.serve.page.layout import Layout, Layouts
 from neuralcodes.serve.page.rendering import PageRoute, render
@@ -52,12 +53,7 @@ def points(request: Request) -> Response:
     service = service_of(request)
     layout = layout_of(service)
     numbers = {label: number for number, label in enumerate(_labels(service)[:COLOURS])}
-    images = {
-        code: (image, label)
-        for image, code, label in service.collection.store.query(
-            "SELECT min(id), code, label FROM images WHERE code IS NOT NULL GROUP BY code"
-        )
-    }
+    images = image_of_each_content(service.collection.store)
     there = np.array([code in images for code in layout.contents.tolist()], dtype=np.bool_)
     known = [images[code] for code in layout.contents[there].tolist()]
     blocks = [
@@ -73,7 +69,5 @@ def points(request: Request) -> Response:
 
 def _labels(service: Service) -> list[str]:
     """Labels, the most frequent first; none where all images have the same."""
-    rows = service.collection.store.query(
-        "SELECT label FROM images WHERE code IS NOT NULL GROUP BY label ORDER BY count(*) DESC, 1"
-    )
-    return [label for (label,) in rows] if len(rows) > 1 else []
+    labels = every_label(service.collection.store)
+    return labels if len(labels) > 1 else []
