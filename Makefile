@@ -22,7 +22,7 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 docs: .venv-docs/ready  # the site, into site/; a warning is an error
-	.venv-docs/bin/mkdocs build
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
 
 wheel:  # built, installed in an empty environment, used
 	$(PYTHON) tools/check_wheel.py

@@ -2,7 +2,7 @@
 
 Where a page names a file outside docs/ (`../results/…`), the file is copied into the site, so that
 the pages read the same on the site, on a code host and on disk. A folder becomes a list of its
-files.
+files. Links of copied pages are followed too.
 Formulas between dollar signs become MathML, which browsers show without a script from outside.
 """
 
@@ -20,32 +20,44 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = "repository"
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 FORMULA = re.compile(r"(?<![\\\w])\$([^$\n]+)\$(?!\w)")
-LINK = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\]\((?![a-z]+:|/)([^)#\s]+)(#[^)\s]*)?\)")
 
 
-def outside(page: str, link: str) -> Path | None:
-    """The file of the repository that a page's link means; None for one of the documentation."""
-    target = (ROOT / "docs" / page).parent.joinpath(link).resolve()
-    inside = target.is_relative_to(ROOT / "docs") or not target.is_relative_to(ROOT)
-    return None if inside or not target.exists() else target
+def place(target: Path) -> str | None:
+    """Where the site has a file or folder of the repository; None for what is not there."""
+    if not target.exists() or not target.is_relative_to(ROOT):
+        return None
+    if target.is_relative_to(ROOT / "docs"):
+        return target.relative_to(ROOT / "docs").as_posix()
+    name = f"{PLACE}/{target.relative_to(ROOT).as_posix()}"
+    return f"{name}/index.md" if target.is_dir() else name
+
+
+def meant(page: str, link: str) -> Path:
+    """What a page's link means in the repository; a copied page's links are of its own folder."""
+    inside = page.removeprefix(f"{PLACE}/")
+    source = (ROOT if inside != page else ROOT / "docs") / inside
+    return source.parent.joinpath(link).resolve()
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Take the files in that pages name."""
-    for page in list(files.documentation_pages()):
+    """Take the files in that pages name, and those that these name."""
+    pages = list(files.documentation_pages())
+    for page in pages:  # grows on the way
         for link, _ in LINK.findall(page.content_string):
-            target = outside(page.src_uri, link)
-            if target is None:
+            target = meant(page.src_uri, link)
+            name = place(target)
+            if name is None or name in files.src_uris:
                 continue
-            name = f"{PLACE}/{target.relative_to(ROOT).as_posix()}"
             if target.is_dir():
                 names = sorted(path.name for path in target.iterdir())
                 text = f"# {target.relative_to(ROOT)}\n\n" + "".join(f"- {n}\n" for n in names)
-                made = File.generated(config, f"{name}/index.md", content=text)
+                made = File.generated(config, name, content=text)
             else:
                 made = File.generated(config, name, abs_src_path=str(target))
-            if made.src_uri not in files.src_uris:
-                files.append(made)
+                if made.is_documentation_page():
+                    pages.append(made)
+            files.append(made)
     return files
 
 
@@ -55,11 +67,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     up = "../" * here.count("/")
 
     def replace(match: re.Match[str]) -> str:
-        target = outside(here, match[1])
-        if target is None:
-            return match[0]
-        end = "/index.md" if target.is_dir() else ""
-        return f"]({up}{PLACE}/{target.relative_to(ROOT).as_posix()}{end}{match[2] or ''})"
+        name = place(meant(here, match[1]))
+        return match[0] if name is None else f"]({up}{name}{match[2] or ''})"
 
     parts = CODE.split(LINK.sub(replace, markdown))  # code stands at odd places
     parts[::2] = [
