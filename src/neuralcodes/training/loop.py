@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
-from neuralcodes.common.team import ALONE, Team
+from neuralcodes.common.team import ALONE, Team, explain_deaths
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import NetworkKind
@@ -141,6 +141,8 @@ def train(
     keep_best = recipe.keep == "best"
     history: History = []
     with ExitStack() as held:
+        if not team.alone:
+            held.enter_context(explain_deaths())  # which gradients meet on their way too
         team.lead(lambda: _nothing(held.enter_context(hold_checkpoints(checkpoints))))
         newest = latest_checkpoint(checkpoints)
         if newest is not None:
