@@ -3,13 +3,16 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lint format docs wheel bench clean
+.PHONY: demo test lengthy lint format docs wheel readme bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/neuralcodes demo
 
 test: $(VENV)/ready lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+
+lengthy: $(VENV)/ready  # tests with servers and launchers of their own, minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m lengthy
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -26,6 +29,9 @@ docs: .venv-docs/ready  # the site, into site/; a warning is an error
 
 wheel:  # built, installed in an empty environment, used
 	$(PYTHON) tools/check_wheel.py
+
+readme:  # followed word for word, in a fresh clone
+	$(PYTHON) tools/follow_readme.py
 
 .venv-docs/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-docs

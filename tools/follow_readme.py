@@ -86,8 +86,8 @@ def steps(readme: str) -> Iterator[Step]:
         if block[1] == "python":
             commands = [f"python - <<'PYTHON'\n{block[2]}PYTHON"]
         elif block[1] == "sh":
-            lines = block[2].replace("\\\n", " ").splitlines()
-            bare = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+            lines = re.sub(r"\s*\\\n\s*", " ", block[2]).splitlines()
+            bare = (re.sub(r"(^|\s\s+)#.*", "", line).strip() for line in lines)
             commands = [line for line in bare if line]
         else:
             continue
@@ -99,11 +99,12 @@ def steps(readme: str) -> Iterator[Step]:
 def main() -> None:
     """Clone, and follow."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--keep", type=Path, help="clone into this new folder and keep it")
+    parser.add_argument("--keep", type=Path, help="the clone's folder; used again if it is there")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         clone = (asked.keep or Path(folder) / "neuralcodes").resolve()
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        if not clone.exists():
+            subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
         home = Path(folder) / "home"
         home.mkdir()
         shell = Shell(clone, home)
