@@ -108,6 +108,10 @@ class OursIvfPq(Ours):
     backend = "ivfpq"
 
 
+class OursFastScan(Ours):
+    backend = "fastscan"
+
+
 class ScikitLearn(Index):
     library = "sklearn.neighbors"
     saved = False
@@ -368,6 +372,7 @@ KINDS: dict[str, type[Index]] = {
     "ours exact": OursExact,
     "ours hnsw": OursHnsw,
     "ours ivfpq": OursIvfPq,
+    "ours fastscan": OursFastScan,
     "scikit-learn": ScikitLearn,
     "FAISS HNSW": Faiss,
     "FAISS flat": FaissFlat,

@@ -58,7 +58,7 @@ PACKAGES = {
     "scikit-learn": OURS, "FAISS HNSW": OURS, "FAISS flat": OURS, "hnswlib": PEERS,
     "usearch": PEERS, "usearch bf16": PEERS, "ScaNN": PEERS, "Milvus Lite": PEERS, "LanceDB": PEERS,
 }  # fmt: skip
-BACKENDS = ("ours exact", "ours hnsw", "ours ivfpq")
+BACKENDS = ("ours exact", "ours fastscan", "ours hnsw", "ours ivfpq")
 
 
 class Data:

@@ -52,8 +52,8 @@ class FaissIndex(IndexBackend):
         """A new FAISS index by squared Euclidean distance, not trained."""
 
     @abstractmethod
-    def _search_parameters(self, selector: Any) -> Any:
-        """FAISS's search parameters at the present effort."""
+    def _search_parameters(self, selector: Any, k: int) -> Any:
+        """FAISS's search parameters at the present effort, for k neighbours."""
 
     @abstractmethod
     def _code_bytes(self) -> int:
@@ -98,14 +98,19 @@ class FaissIndex(IndexBackend):
         if not usable.all():
             bits = np.packbits(usable, bitorder="little")  # FAISS points into it while it searches
             selector = faiss.IDSelectorBitmap(bits)
-        _, positions = self._faiss.search(queries, wanted, params=self._search_parameters(selector))
-        del selector, bits
+        parameters = self._search_parameters(selector, wanted)
+        squared, positions = self._faiss.search(queries, wanted, params=parameters)
+        del parameters, selector, bits
         ids = np.where(positions >= 0, self._ids[positions], -1)
         if exclude is not None:
             ids[ids == exclude[:, None]] = -1
             positions = np.where(ids >= 0, positions, -1)
+        return self._rank(queries, squared, positions, ids, k)
+
+    def _rank(self, queries: Floats, squared: Floats, places: Ids, ids: Ids, k: int) -> Ranking:
+        """The k nearest of FAISS's candidates, q×c: squared distances, positions and ids."""
         return nearest_of(
-            queries, ids, k, lambda part, real: self._codes(positions[part][real], ids[part][real])
+            queries, ids, k, lambda part, real: self._codes(places[part][real], ids[part][real])
         )
 
     def _codes(self, positions: Ids, ids: Ids) -> Floats:

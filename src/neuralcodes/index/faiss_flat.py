@@ -25,7 +25,7 @@ class FlatIndex(FaissIndex):
 
         return faiss.IndexFlatL2(self.dims)
 
-    def _search_parameters(self, selector: Any) -> Any:
+    def _search_parameters(self, selector: Any, k: int) -> Any:
         faiss = load_faiss()
 
         return faiss.SearchParameters(sel=selector)

@@ -57,15 +57,7 @@ class IvfPqIndex(FaissIndex):
     @classmethod
     def suggest(cls, count: int, dims: int) -> IvfPqParameters:
         """About 4·√n lists, a piece for every two dimensions."""
-        reduced = WIDEST if dims > WIDEST else 0
-        width = reduced or dims
-        lists = 2 ** round(np.log2(max(1.0, 4 * np.sqrt(max(count, 1)))))
-        return IvfPqParameters(
-            # FAISS wants 39 training codes for each list
-            lists=int(max(1, min(lists, count // 39))),
-            pieces=next(p for p in (width // 2, width // 3, width // 5, width) if _fits(width, p)),
-            reduced=reduced,
-        )
+        return suggest_lists(count, dims, 4.0)
 
     @classmethod
     def estimate_bytes(cls, count: int, dims: int) -> int:
@@ -79,49 +71,18 @@ class IvfPqIndex(FaissIndex):
         return efforts_upto(self.parameters.lists)
 
     def _make(self) -> Any:
-        faiss = load_faiss()
-
-        chosen = self.parameters
-        width = chosen.reduced or self.dims
-        text = f"IVF{chosen.lists},PQ{chosen.pieces}x4fs"
-        index = faiss.index_factory(width, text)
-        index.cp.seed = SEED
-        index.pq.cp.seed = SEED
-        if not chosen.reduced:
-            return index
-        rotation = faiss.PCAMatrix(self.dims, width)
-        whole = faiss.IndexPreTransform(rotation, index)
-        whole.own_fields = True
-        for part in (rotation, index):  # the whole frees them, so Python must not
-            part.this.disown()
-        return whole
+        return product_lists(self.dims, self.parameters)
 
     def train(self, codes: Floats) -> None:
-        """See `IndexBackend.train`; takes at least 16 codes and needs no more than `sample`.
+        """See `IndexBackend.train`; takes at least 16 codes, and one a list.
 
         Raises:
             UserError: fewer codes.
         """
-        if len(codes) < max(16, self.parameters.lists):
-            raise UserError(f"too few codes ({len(codes)}) for the index 'ivfpq'; use 'exact'")
-        most = self.sample(self.parameters)
-        if len(codes) > most:
-            picked = np.random.default_rng(SEED).choice(len(codes), most, replace=False)
-            codes = codes[np.sort(picked)]
-        super().train(codes)
+        super().train(training_sample(codes, self.parameters.lists, self.name))
 
-    @staticmethod
-    def sample(parameters: IvfPqParameters) -> int:
-        """How many codes it is trained on, at most."""
-        return max(TRAINING * parameters.lists, 16_384)
-
-    def _search_parameters(self, selector: Any) -> Any:
-        faiss = load_faiss()
-
-        inner = faiss.SearchParametersIVF(sel=selector, nprobe=self.effort)
-        if not self.parameters.reduced:
-            return inner
-        return faiss.SearchParametersPreTransform(index_params=inner)
+    def _search_parameters(self, selector: Any, k: int) -> Any:
+        return probing(self.parameters, self.effort, selector)
 
     def _depth(self, k: int) -> int:
         return max(4 * k, 16 * self.effort)
@@ -134,5 +95,57 @@ class IvfPqIndex(FaissIndex):
         return self.parameters.pieces // 2 + 8
 
 
-def _fits(width: int, pieces: int) -> bool:
-    return pieces > 0 and width % pieces == 0
+def suggest_lists(count: int, dims: int, times: float) -> IvfPqParameters:
+    """Parameters with about `times`·√n lists, a power of two."""
+    reduced = WIDEST if dims > WIDEST else 0
+    width = reduced or dims
+    lists = 2 ** round(np.log2(max(1.0, times * np.sqrt(max(count, 1)))))
+    cuts = (width // 2, width // 3, width // 5, width)
+    return IvfPqParameters(
+        # FAISS wants 39 training codes for each list
+        lists=int(max(1, min(lists, count // 39))),
+        pieces=next(pieces for pieces in cuts if pieces > 0 and width % pieces == 0),
+        reduced=reduced,
+    )
+
+
+def product_lists(dims: int, parameters: IvfPqParameters) -> Any:
+    """FAISS's inverted lists of 4-bit product codes, not trained."""
+    faiss = load_faiss()
+
+    width = parameters.reduced or dims
+    index = faiss.index_factory(width, f"IVF{parameters.lists},PQ{parameters.pieces}x4fs")
+    index.cp.seed = SEED
+    index.pq.cp.seed = SEED
+    if not parameters.reduced:
+        return index
+    rotation = faiss.PCAMatrix(dims, width)
+    whole = faiss.IndexPreTransform(rotation, index)
+    whole.own_fields = True
+    for part in (rotation, index):  # the whole frees them, so Python must not
+        part.this.disown()
+    return whole
+
+
+def probing(parameters: IvfPqParameters, lists: int, selector: Any) -> Any:
+    """FAISS's search parameters: so many lists, and only what the selector lets through."""
+    faiss = load_faiss()
+
+    inner = faiss.SearchParametersIVF(sel=selector, nprobe=lists)
+    if not parameters.reduced:
+        return inner
+    return faiss.SearchParametersPreTransform(index_params=inner)
+
+
+def training_sample(codes: Floats, lists: int, name: str) -> Floats:
+    """The codes that so many lists and their product codes are learnt from; seeded.
+
+    Raises:
+        UserError: too few codes for the index of that name.
+    """
+    if len(codes) < max(16, lists):
+        raise UserError(f"too few codes ({len(codes)}) for the index {name!r}; use 'exact'")
+    most = max(TRAINING * lists, 16_384)
+    if len(codes) <= most:
+        return codes
+    return codes[np.sort(np.random.default_rng(SEED).choice(len(codes), most, replace=False))]
