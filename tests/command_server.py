@@ -8,6 +8,8 @@ tutorials).
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -17,7 +19,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 OTHERS = ("faiss", "jinja2", "matplotlib.figure", "scipy.sparse", "sklearn.datasets")
 OPTIONAL = ("neuralcodes.serve", "neuralcodes.engines", "neuralcodes.__main__")
@@ -63,14 +69,32 @@ def _serve() -> None:
         importlib.import_module(name)
     from neuralcodes.cli.main import main
 
+    gc.collect()
+    gc.freeze()  # else the first collection in each child copies all pages
     for line in sys.stdin:
         child = os.fork()
-        if child == 0:  # goes on to the interpreter's own end, as after any command
+        if child == 0:
             _become(*json.loads(line))
-            main()
-            return
+            _leave(main)
         print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _leave(work: Callable[[], None]) -> NoReturn:
+    """Do it and end as the interpreter does, without taking all modules apart, which takes long."""
+    status = 1
+    try:
+        work()
+        status = 0
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else left.code is not None
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _own_modules() -> list[str]:

@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from command_server import CommandServer
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def run_command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `neuralcodes ARGUMENTS`; nothing it prints may be a traceback."""
-    environment = {k: v for k, v in os.environ.items() if k != "NEURALCODES_TINY_IMAGENET"}
-    result = subprocess.run(
-        [sys.executable, "-m", "neuralcodes", *map(str, arguments)],
-        capture_output=True,
-        check=False,
-        text=True,
-        cwd=cwd,
-        timeout=240,
-        env=environment,
-    )
-    assert "Traceback" not in result.stderr, result.stderr
-    return result
-
-
 @pytest.fixture(scope="session")
-def command() -> Command:
-    return run_command
+def command() -> Iterator[Command]:
+    """Run `neuralcodes ARGUMENTS`; nothing it prints may be a traceback."""
+    server = CommandServer()
+
+    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if k != "NEURALCODES_TINY_IMAGENET"}
+        result = server.run(*arguments, cwd=cwd, environment=environment, timeout=240)
+        assert "Traceback" not in result.stderr, result.stderr
+        return result
+
+    yield run
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -50,15 +45,17 @@ def digit_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_run(digit_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_run(
+    command: Command, digit_folders: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A run trained on four digits by the command, evaluated on the two others."""
     out = tmp_path_factory.mktemp("runs") / "small"
-    trained = run_command(
+    trained = command(
         "train", "--out", out, "--data", digit_folders, "--network", "small", "--epochs", 6,
         "--train-classes", 4, "--learning-rate", 1e-3, "--batch-size", 16, "--patience", 6,
         "--device", "cpu", "--precision", "fp32",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
-    evaluated = run_command("evaluate", out, "--data", digit_folders)
+    evaluated = command("evaluate", out, "--data", digit_folders)
     assert evaluated.returncode == 0, evaluated.stderr
     return out
