@@ -12,7 +12,7 @@ from neuralcodes.index.scan import ScanIndex
 
 
 def test_own_backends_are_known() -> None:
-    assert {"exact", "flat", "hnsw", "ivfpq"} <= set(backend_names())
+    assert {"exact", "fastscan", "flat", "hnsw", "ivfpq"} <= set(backend_names())
     assert get_backend("exact") is ScanIndex
 
 

@@ -38,7 +38,7 @@ def build(name: str, codes: np.ndarray):
     return index
 
 
-@pytest.mark.parametrize("name", ["hnsw", "ivfpq"])
+@pytest.mark.parametrize("name", ["fastscan", "hnsw", "ivfpq"])
 @pytest.mark.parametrize("target", [0.8, 0.95, 0.99])
 def test_the_promise_is_kept_on_queries_that_had_no_part_in_it(
     name: str, target: float, codes: np.ndarray, held_out: np.ndarray, truth: Ranking

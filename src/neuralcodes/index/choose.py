@@ -8,6 +8,7 @@ from neuralcodes.common.machine import available_memory
 from neuralcodes.index.backend import Parameters, get_backend
 
 EXACT_BELOW = 50_000  # codes; reading them all takes a few milliseconds
+FASTSCAN_UPTO = 2_000_000  # codes; a graph's time grows more slowly. Measured to 1,000,000
 UNKNOWN_MEMORY = 2 * 2**30
 
 
@@ -49,7 +50,8 @@ def choose_index(
     if memory is None:
         memory = (available_memory() or UNKNOWN_MEMORY) // 2
     needs: list[str] = []
-    for name in ("hnsw", "ivfpq"):
+    scanned = ("fastscan", "ivfpq")  # from the fastest to the smallest
+    for name in scanned if count <= FASTSCAN_UPTO else ("hnsw", *scanned):
         choice = _choice(name, count, dims, "")
         if choice.bytes <= memory:
             reason = "; ".join([*needs, f"fits the memory budget of {_gb(memory)}"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from neuralcodes.index.refining import nearest_of
 ADD_ROWS = 65_536
 
 
+@cache
 def load_faiss() -> Any:
     """The FAISS module, without the types that its wheel carries: they lack half of it."""
     return importlib.import_module("faiss")

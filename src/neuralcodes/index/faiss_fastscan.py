@@ -9,9 +9,10 @@ likewise.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
-from neuralcodes.index.backend import Floats, Parameters, register
+from neuralcodes.index.backend import Floats, Parameters, Vectors, register
 from neuralcodes.index.faiss_base import load_faiss
 from neuralcodes.index.faiss_ivfpq import (
     IvfPqParameters,
@@ -26,6 +27,7 @@ LISTS = 0.4  # times √n: finding the lists costs as much as looking into them
 CANDIDATES = 0.08  # times √(codes looked at), for each of the nearest that is wanted
 CANDIDATES_LEAST = 3.0
 WANTED_LEAST = 10  # fewer neighbours take as many candidates as these
+IMPLEMENTATION = 11  # FAISS's number: IndexIVFFastScan::search_implem_10 with a reservoir
 DOUBLINGS = 4  # of the candidates, once all lists are looked into
 
 
@@ -75,7 +77,16 @@ class FastScanIndex(WholeCodesIndex):
         whole = faiss.IndexRefineFlat(lists)
         whole.own_fields = True
         lists.this.disown()
-        return whole
+        return _query_by_query(whole)
+
+    @classmethod
+    def load(cls, path: Path, vectors: Vectors | None = None) -> FastScanIndex:
+        """See `IndexBackend.load`."""
+        index = super().load(path, vectors)
+        assert isinstance(index, FastScanIndex)
+        if index._faiss is not None:
+            _query_by_query(index._faiss)
+        return index
 
     def _search_parameters(self, selector: Any, k: int) -> Any:
         faiss = load_faiss()
@@ -97,6 +108,17 @@ class FastScanIndex(WholeCodesIndex):
     def memory_bytes(self) -> int:
         """See `IndexBackend.memory_bytes`."""
         return _bytes(self.parameters, self.dims, len(self._ids))
+
+
+def _query_by_query(whole: Any) -> Any:
+    """Let FAISS scan for one query after the other, not for all that look into a list together.
+
+    A single query is a tenth faster for it, many at once from 8 % faster to 5 % slower.
+    """
+    faiss = load_faiss()
+
+    faiss.downcast_index(faiss.extract_index_ivf(whole.base_index)).implem = IMPLEMENTATION
+    return whole
 
 
 def _bytes(parameters: Parameters, dims: int, count: int) -> int:
