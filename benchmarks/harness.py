@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -63,16 +64,20 @@ class Worker:
         self.what = what
         self.started = float(self._answer()["seconds"])
 
-    def ask(self, **arguments: Any) -> dict[str, Any]:
+    def ask(self, within: float | None = None, **arguments: Any) -> dict[str, Any]:
         """One call: `seconds`, `cpu_seconds`, `result`.
 
+        Args:
+            within: seconds, after which the contestant is ended.
+            arguments: for what the contestant made.
+
         Raises:
-            WorkerError: it failed.
+            WorkerError: it failed, or took longer.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(arguments) + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        return self._answer(within)
 
     def timed(self, **arguments: Any) -> Callable[[], Seconds]:
         """A contestant for `race`."""
@@ -99,8 +104,12 @@ class Worker:
     ) -> None:
         self.close()
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, within: float | None = None) -> dict[str, Any]:
         assert self._process.stdout is not None
+        if within is not None and not select.select([self._process.stdout], [], [], within)[0]:
+            self._process.kill()
+            self._process.wait()
+            raise WorkerError(f"{self.what}: no answer within {within:.0f} s")
         line = self._process.stdout.readline()
         value: dict[str, Any] = json.loads(line) if line else {"error": "ended without an answer"}
         if "error" in value:

@@ -403,7 +403,7 @@ def open_index(kind: str, codes: str, path: str) -> Callable[..., Any]:
         elif do == "save":
             index.save()
         elif do == "load":
-            if not index.saved or not any(Path(path).parent.glob(Path(path).name + "*")):
+            if not index.saved or not _kept(path):
                 return False
             index.load()
             return True
@@ -411,9 +411,9 @@ def open_index(kind: str, codes: str, path: str) -> Callable[..., Any]:
             gc.collect()
             return {key: _memory()[key] - value for key, value in before.items()}
         elif do == "disk":
-            return sum(_size(one) for one in Path(path).parent.glob(Path(path).name + "*"))
+            return sum(map(_size, _kept(path)))
         elif do == "drop":
-            for one in Path(path).parent.glob(Path(path).name + "*"):
+            for one in _kept(path):
                 shutil.rmtree(one) if one.is_dir() else one.unlink()
         elif do == "efforts":
             return list(index.efforts)
@@ -443,6 +443,11 @@ def _memory() -> dict[str, int]:
             key, value = line.split()[:2]
             found["own" if key == "RssAnon:" else "mapped"] = int(value) * 1024
     return found
+
+
+def _kept(path: str) -> list[Path]:
+    """What was saved there; Milvus Lite gives its file an ending."""
+    return [one for one in (Path(path), Path(f"{path}.db")) if one.exists()]
 
 
 def _size(path: Path) -> int:

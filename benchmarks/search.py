@@ -9,7 +9,12 @@ or 1000000 (the same ones with seeded noise of half the median distance to the n
 stay real). Each contestant gets the least effort of its ladder with recall@10 of at least 0.90,
 0.95 and 0.99 over the 1,000 queries, counted by distance. Then they take turns: 200 queries one at
 a time, and all 1,000 in one call. Ours is whichever of our backends is fastest in that cell; which
-it was, and its memory, stand beside. Indexes are built once and kept in runs/bench.
+it was, and its memory, stand beside. Indexes are built once, kept in runs/bench, and opened by
+another process before they race, so that memory is that of searching.
+
+A run takes at most 10, 20 and 30 minutes at the three sizes (`LIMITS`): two thirds of it may go
+into building. Who takes longer for its own build than `BUILD_SECONDS`, or comes too late, is left
+out, and the reason recorded under `absent`. Rounds become fewer where time runs out.
 
 `build`: seconds to build among 10,000 and 99,000, memory in use and bytes on disk.
 
@@ -49,11 +54,12 @@ from neuralcodes.index.scan import ScanIndex
 
 QUERIES, ONE_BY_ONE = 1000, 200
 RECALLS = (0.9, 0.95, 0.99)
+LIMITS = {10_000: 600.0, 100_000: 1200.0, 1_000_000: 1800.0}  # seconds a whole run may take
+BUILDING = 2 / 3  # of it at most
+BUILD_SECONDS = {10_000: 120.0, 100_000: 240.0, 1_000_000: 400.0}  # one contestant's build
+SETTLE = 0.15  # seconds; OpenBLAS's threads spin 0.1 s after a product on several of them
 SECONDS = 0.25  # that a call may take; those that would take longer are asked fewer queries
-MOST_FOR = {  # beyond, building or asking takes too long here
-    "Milvus Lite": 10_000, "FAISS flat": 100_000, "FAISS HNSW": 100_000, "usearch bf16": 100_000,
-    "LanceDB": 100_000, "usearch": 100_000,
-}  # fmt: skip
+TOO_SLOW = {"Milvus Lite": (10_000, "25 ms of processor a query among 10,000")}
 PACKAGES = {
     "scikit-learn": OURS, "FAISS HNSW": OURS, "FAISS flat": OURS, "hnswlib": PEERS,
     "usearch": PEERS, "usearch bf16": PEERS, "ScaNN": PEERS, "Milvus Lite": PEERS, "LanceDB": PEERS,
@@ -111,13 +117,37 @@ class Data:
         )  # fmt: skip
 
 
-def ready(data: Data, name: str) -> Worker:
-    """A contestant with its index, from an earlier build if there was one."""
+def ready(data: Data, name: str, until: float, most: float) -> Worker:
+    """A contestant with its index, from an earlier build if there was one.
+
+    Args:
+        data: what is searched.
+        name: of the contestant.
+        until: `time.monotonic` at which no build may be going on any more.
+        most: seconds that its build may take.
+
+    Raises:
+        WorkerError: it cannot run here, or its build takes too long.
+    """
     worker = data.start(name)
-    if not worker.ask(do="load")["result"]:
-        took = worker.ask(do="build")
+    if worker.ask(do="load")["result"]:
+        return worker
+    left = min(most, until - time.monotonic())
+    try:
+        if left < 1:
+            raise WorkerError(f"{name}: the time for building was used up by others")
+        took = worker.ask(within=left, do="build")
         worker.ask(do="save")
-        print(f"{name}: built in {took['seconds']:.1f} s, {took['cpu_seconds']:.1f} s of processor")
+    except WorkerError as error:
+        with data.start(name) as other:
+            other.ask(do="drop")
+        raise WorkerError(f"left out, building among {len(data.codes):,}: {error}") from None
+    finally:
+        worker.close()
+    print(f"{name}: built in {took['seconds']:.1f} s, {took['cpu_seconds']:.1f} s of processor")
+    worker = data.start(name)
+    if not worker.ask(do="load")["result"]:  # one that keeps nothing is built in no time
+        worker.ask(do="build")
     return worker
 
 
@@ -151,9 +181,14 @@ def tune(data: Data, worker: Worker) -> dict[float, tuple[int, float]]:
 def main(size: int, rounds: int, only: Sequence[str] = ()) -> None:
     """Race and record."""
     data = Data(size)
-    wanted = [*BACKENDS, *(n for n in PACKAGES if size <= MOST_FOR.get(n, size))]
-    wanted = [name for name in wanted if not only or name in only]
-    running, absent = start_workers({n: (lambda n=n: ready(data, n)) for n in wanted})  # type: ignore[misc]
+    start = time.monotonic()
+    until, most = start + BUILDING * LIMITS[size], BUILD_SECONDS[size]
+    wanted = [name for name in (*BACKENDS, *PACKAGES) if not only or name in only]
+    slow = {n: f"left out: {why}" for n, (upto, why) in TOO_SLOW.items() if size > upto}
+    running, absent = start_workers(
+        {n: (lambda n=n: ready(data, n, until, most)) for n in wanted if n not in slow}  # type: ignore[misc]
+    )
+    absent |= {name: why for name, why in slow.items() if name in wanted}
     efforts: dict[str, dict[float, tuple[int, float]]] = {}
     for name, worker in list(running.items()):
         try:
@@ -163,9 +198,10 @@ def main(size: int, rounds: int, only: Sequence[str] = ()) -> None:
             del running[name]
     cells: list[dict[str, Any]] = []
     ratios: dict[str, Ratio] = {}
-    for recall in RECALLS:
-        for one in (True, False):
-            _cell(data, running, efforts, recall, one, rounds, cells, ratios)
+    places = [(recall, one) for recall in RECALLS for one in (True, False)]
+    for number, (recall, one) in enumerate(places):
+        left = (start + LIMITS[size] - time.monotonic()) / (len(places) - number)
+        _cell(data, running, efforts, recall, one, rounds, left, cells, ratios)
     memory = {name: worker.ask(do="memory")["result"] for name, worker in running.items()}
     for worker in running.values():
         worker.close()
@@ -182,7 +218,7 @@ def main(size: int, rounds: int, only: Sequence[str] = ()) -> None:
         notes={
             "cells": cells, "memory_bytes": memory, "slower_than": behind,
             "more_memory_than_the_best_peer": heavier, "automatic_choice": choice.backend,
-            "absent": absent,
+            "absent": absent, "seconds": time.monotonic() - start,
             "peer_versions": peer_versions(
                 ["hnswlib", "usearch", "scann", "milvus-lite", "pymilvus", "lancedb"]),
         },
@@ -191,32 +227,36 @@ def main(size: int, rounds: int, only: Sequence[str] = ()) -> None:
 
 def _cell(
     data: Data, running: dict[str, Worker], efforts: dict[str, dict[float, tuple[int, float]]],
-    recall: float, one: bool, rounds: int, cells: list[dict[str, Any]], ratios: dict[str, Ratio],
+    recall: float, one: bool, rounds: int, left: float, cells: list[dict[str, Any]],
+    ratios: dict[str, Ratio],
 ) -> None:  # fmt: skip
-    """One recall, one manner of asking: all contestants that reach it, in turns."""
+    """One recall, one manner of asking: all contestants that reach it, in turns, for so long."""
     names = [name for name in running if recall in efforts[name]]
     count = ONE_BY_ONE if one else QUERIES
-    calls = {}
+    calls, round_takes = {}, 0.0
     for name in names:
         given = {"do": "search", "queries": str(data.folder / "queries.npy"), "one": one,
                  "effort": efforts[name][recall][0]}  # fmt: skip
         first = running[name].ask(count=min(count, 20), **given)["seconds"] / min(count, 20)
         # seconds are for one query
         asked = int(np.clip(SECONDS / max(first, 1e-9), 10, count))
+        round_takes += asked * first + SETTLE
 
         def call(w: Worker = running[name], a: int = asked, g: Any = given) -> Any:
             return Seconds(w.ask(count=a, **g)["seconds"] / a)
 
         calls[name] = call
-    seconds = take_turns(calls, rounds, settle=0.05)
+    rounds = max(1, min(rounds, int(left / round_takes) - 1))  # one goes before the first
+    seconds = take_turns(calls, rounds, settle=SETTLE)
     middle = {name: statistics.median(values) for name, values in seconds.items()}
-    best = min((name for name in names if name.startswith("ours")), key=lambda n: middle[n])
+    own = [name for name in names if name.startswith("ours")]
+    best = min(own, key=lambda n: middle[n])
     manner = "1 query" if one else f"{QUERIES} queries"
     for name in names:
         cells.append({
             "recall_wanted": recall, "queries": 1 if one else QUERIES, "name": name,
             "effort": efforts[name][recall][0], "recall": efforts[name][recall][1],
-            "queries_per_second": 1 / middle[name], "ours": name == best,
+            "queries_per_second": 1 / middle[name], "ours": name == best, "rounds": rounds,
         })  # fmt: skip
         if not name.startswith("ours"):
             ratios[f"{name}, {manner}, {recall}"] = Ratio.of(seconds[best], seconds[name])
@@ -229,7 +269,9 @@ def _heavier(cells: list[dict[str, Any]], memory: dict[str, Any]) -> list[str]:
         for queries in (1, QUERIES):
             here = [c for c in cells if (c["recall_wanted"], c["queries"]) == (recall, queries)]
             peers = [c for c in here if not c["name"].startswith("ours")]
-            own = next(c for c in here if c["ours"])
+            own = next((c for c in here if c["ours"]), None)
+            if own is None or not peers:
+                continue
             best = max(peers, key=lambda c: c["queries_per_second"])
             total = {n: sum(memory[n].values()) for n in (own["name"], best["name"])}
             if total[own["name"]] > 1.02 * total[best["name"]]:
