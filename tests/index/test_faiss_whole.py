@@ -78,6 +78,21 @@ def test_one_query_and_many_get_the_same(graph):
         assert np.array_equal(alone.distances[0], many.distances[row])
 
 
+def test_thousands_of_queries_get_what_each_gets(graph):
+    """They are asked in parts, so that what FAISS keeps of them is bounded."""
+    index, codes, ids = graph
+    queries = unit(1500, 5)
+    found = index.search(queries, 3)
+    assert np.array_equal(found.rows[-2:], index.search(queries[-2:], 3).rows)
+    nearest = np.sort(true_distances(queries, codes), axis=1)[:, :3]
+    np.testing.assert_allclose(found.distances, nearest, atol=1e-6)
+    some = np.zeros(ids.max() + 1, dtype=np.bool_)
+    some[ids[:40]] = True
+    found = index.search(queries, 3, allowed=some)
+    nearest = np.sort(true_distances(queries, codes[:40]), axis=1)[:, :3]
+    np.testing.assert_allclose(found.distances, nearest, atol=1e-6)
+
+
 def test_effort_and_depth_may_change_between_searches(graph):
     """What is kept of the last search's parameters is not taken for another's."""
     index, codes, _ = graph

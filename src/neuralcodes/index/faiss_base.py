@@ -101,13 +101,18 @@ class FaissIndex(IndexBackend):
             bits = np.packbits(usable, bitorder="little")  # FAISS points into it while it searches
             selector = faiss.IDSelectorBitmap(bits)
         parameters = self._search_parameters(selector, wanted)
-        squared, positions = self._faiss.search(queries, wanted, params=parameters)
+        squared, positions = self._ask(queries, wanted, parameters)
         del parameters, selector, bits
         ids = np.where(positions >= 0, self._ids[positions], -1)
         if exclude is not None:
             ids[ids == exclude[:, None]] = -1
             positions = np.where(ids >= 0, positions, -1)
         return self._rank(queries, squared, positions, ids, k)
+
+    def _ask(self, queries: Floats, k: int, parameters: Any) -> tuple[Floats, Ids]:
+        """FAISS's answer: squared distances and positions, q×k, nearest first; -1 for none."""
+        squared, positions = self._faiss.search(queries, k, params=parameters)
+        return squared, positions
 
     def _rank(self, queries: Floats, squared: Floats, places: Ids, ids: Ids, k: int) -> Ranking:
         """The k nearest of FAISS's candidates, q×c: squared distances, positions and ids."""

@@ -12,7 +12,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from neuralcodes.index.backend import Floats, Parameters, Vectors, register
+import numpy as np
+
+from neuralcodes.index.backend import Floats, Ids, Parameters, Vectors, register
 from neuralcodes.index.faiss_base import load_faiss
 from neuralcodes.index.faiss_ivfpq import (
     IvfPqParameters,
@@ -27,6 +29,7 @@ LISTS = 0.4  # times √n: finding the lists costs as much as looking into them
 CANDIDATES = 0.08  # times √(codes looked at), for each of the nearest that is wanted
 CANDIDATES_LEAST = 3.0
 WANTED_LEAST = 10  # fewer neighbours take as many candidates as these
+AT_ONCE = 256  # queries a thread: 10 kB each
 IMPLEMENTATION = 11  # FAISS's number: IndexIVFFastScan::search_implem_10 with a reservoir
 DOUBLINGS = 4  # of the candidates, once all lists are looked into
 
@@ -54,12 +57,12 @@ class FastScanIndex(WholeCodesIndex):
         return _bytes(cls.suggest(count, dims), dims, count)
 
     def efforts(self) -> list[int]:
-        """Lists by steps of a sixth to a quarter up to all of them, then more candidates."""
+        """Lists by steps of a tenth or so up to all of them, then more candidates."""
         most = self.parameters.lists
         ladder = [1]
         while ladder[-1] < most:
             octave = 2 ** (ladder[-1].bit_length() - 1)
-            ladder.append(min(most, ladder[-1] + max(1, octave // 4)))
+            ladder.append(min(most, ladder[-1] + max(1, octave // 8)))
         return [*ladder, *(most * 2**doubling for doubling in range(1, DOUBLINGS + 1))]
 
     def train(self, codes: Floats) -> None:
@@ -101,6 +104,18 @@ class FastScanIndex(WholeCodesIndex):
             k_factor=max(1.0, (candidates + 0.5) / k),
             base_index_params=probing(self.parameters, probes, selector),
         )
+
+    def _ask(self, queries: Floats, k: int, parameters: Any) -> tuple[Floats, Ids]:
+        """See `FaissIndex`. So many at a time: FAISS keeps tables and candidates of all of them."""
+        step = AT_ONCE * load_faiss().omp_get_max_threads()
+        if len(queries) <= step:
+            return super()._ask(queries, k, parameters)
+        squared = np.empty((len(queries), k), dtype=np.float32)
+        places = np.empty((len(queries), k), dtype=np.int64)
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            squared[part], places[part] = super()._ask(queries[part], k, parameters)
+        return squared, places
 
     def _code_bytes(self) -> int:
         return 4 * self.dims + self.parameters.pieces // 2 + 8

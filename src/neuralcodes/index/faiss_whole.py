@@ -35,22 +35,21 @@ class WholeCodesIndex(FaissIndex):
         """See `IndexBackend.search`."""
         if exclude is None and len(queries) and self._may_find_all(k, allowed):
             queries = np.ascontiguousarray(queries, dtype=np.float32)
-            squared, places = self._ask(queries, k)
-            if (places[:, -1] >= 0).all():
+            squared, places = self._ask(queries, k, self._at_effort(k))
+            if not np.count_nonzero(places[:, -1] < 0):  # a microsecond or two faster than `any`
                 return _in_order(self._ids[places], np.sqrt(squared))
         return super().search(queries, k, exclude, allowed)
 
-    def _ask(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
-        """FAISS's answer among all codes; its Python method allocates and checks more."""
+    def _ask(self, queries: Floats, k: int, parameters: Any) -> tuple[Floats, Ids]:
+        """See `FaissIndex`; FAISS's own Python method does more around it."""
         if queries.shape[1] != self.dims:
             raise ValueError(f"queries of shape {queries.shape} among codes of {self.dims}")
         address = load_faiss().swig_ptr
         squared = np.empty((len(queries), k), dtype=np.float32)
         places = np.empty((len(queries), k), dtype=np.int64)
         self._faiss.search_c(
-            len(queries), address(queries), k, address(squared), address(places),
-            self._at_effort(k),
-        )  # fmt: skip
+            len(queries), address(queries), k, address(squared), address(places), parameters
+        )
         return squared, places
 
     def _at_effort(self, k: int) -> Any:
@@ -82,9 +81,12 @@ class WholeCodesIndex(FaissIndex):
 
 
 def _in_order(ids: Ids, distances: Floats) -> Ranking:
-    """Rows whose distances rise already, with equal ones put in order of ids."""
+    """Rows whose distances rise already, with equal ones put in order of ids.
+
+    Only those: sorting all lines for the sake of a few took as long as the search.
+    """
     level = distances[:, 1:] <= distances[:, :-1]
-    if level.any():  # sorting all lines for the sake of a few took as long as the search
+    if np.count_nonzero(level):
         tied = np.flatnonzero(level.any(axis=1))
         order = np.lexsort((ids[tied], distances[tied]), axis=1)
         ids[tied] = np.take_along_axis(ids[tied], order, axis=1)
