@@ -25,7 +25,7 @@ import numpy as np
 from harness import SCRATCH, Ratio, record, take_turns
 
 from codes import real_codes
-from neuralcodes.collection.coding import make_encoder
+from neuralcodes.codes.encoder import Encoder
 from neuralcodes.collection.collection import Collection
 from neuralcodes.common.errors import UserError
 from neuralcodes.networks.names import shipped_file
@@ -52,7 +52,7 @@ def collection() -> Path:
         rows = np.arange(start, min(start + 1000, len(images)))
         for row, pixels in zip(rows, images.read(rows), strict=True):
             known[hash(pixels.tobytes())] = row
-    encoder = make_encoder("shipped", "auto", "fp32")
+    encoder = Encoder.open("shipped", "auto", "fp32")
     encoder.encode = lambda pixels, form="searched": [  # type: ignore[method-assign]
         np.asarray(codes[[known[hash(one.tobytes())] for one in pixels]])
     ]

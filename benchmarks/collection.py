@@ -45,9 +45,10 @@ from typing import Any
 import numpy as np
 from harness import Ratio, record
 
+from neuralcodes.codes.encoder import Encoder
+from neuralcodes.codes.passes import BATCH
 from neuralcodes.collection import calibration, planning, sync
 from neuralcodes.collection import collection as collection_module
-from neuralcodes.collection.coding import BATCH, make_encoder
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.reading import Job, Reader
@@ -165,7 +166,7 @@ def measure_index(
     keep: Path | None,
     lock: Path | None,
 ) -> None:
-    encoder = make_encoder(code, "auto", precision)
+    encoder = Encoder.open(code, "auto", precision)
     spec = encoder.specs[0]
     found = list(islice((f for path in paths for f in walk(open_root(path))), count))
     with tempfile.TemporaryDirectory() as base:

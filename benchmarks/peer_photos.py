@@ -102,14 +102,14 @@ def ours(code: str, path: str, precision: str, scratch: str) -> Callable[..., in
     """
     import shutil
 
-    from neuralcodes.collection.coding import BATCH as PASS
-    from neuralcodes.collection.coding import make_encoder
+    from neuralcodes.codes.encoder import Encoder
+    from neuralcodes.codes.passes import BATCH as PASS
     from neuralcodes.collection.collection import Collection
     from neuralcodes.collection.pictures import Pictures
     from neuralcodes.collection.reading import Job, Reader
     from neuralcodes.collection.walk import open_root, walk
 
-    encoder = make_encoder(code, "auto", precision)
+    encoder = Encoder.open(code, "auto", precision)
     where, empty = Path(scratch), Path(scratch + ".empty")
     shutil.rmtree(empty, ignore_errors=True)
     Collection.create(empty, code, precision=precision).close()  # opens the network: not timed

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from neuralcodes.cli.main import main
+from neuralcodes.codes.spec import CodeSpec, Preprocessing
 from neuralcodes.images.imageset import ClassName, ImageSet
 
 Run = Callable[..., tuple[int, str, str]]
@@ -47,6 +49,16 @@ def make_images(count: int, classes: int, size: int = 16, seed: int = 0) -> Imag
         source="made for tests",
         content=f"made {count} {classes} {size} {seed}",
     )
+
+
+def make_spec(dims: int, layer: str = "L6", **facts: Any) -> CodeSpec:
+    """What some code of a layer is, without transforms; `facts` tell of it otherwise."""
+    known = {
+        "name": f"runs/a@{layer}", "network": "reference", "weights": "ab" * 16, "layer": layer,
+        "pooling": "flatten", "transforms": (), "precision": "fp32",
+        "preprocessing": Preprocessing((64, 64)), "dims": dims,
+    }  # fmt: skip
+    return CodeSpec(**{**known, **facts})
 
 
 def unit_rows(count: int, dims: int, seed: int = 0) -> np.ndarray:

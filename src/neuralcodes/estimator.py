@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from neuralcodes.codes.passes import passes
 from neuralcodes.common.errors import UserError
 
 if TYPE_CHECKING:
     from neuralcodes.codes.encoder import Encoder
     from neuralcodes.images.imageset import Pixels
-
-BATCH = 250  # images a pass
 
 Bad = Literal["raise", "nan"]
 
@@ -75,10 +74,9 @@ class NeuralCodes(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         encoder, rows = self._encoder(), []
         pictures = list(X)
         with progress(len(pictures), "codes") as bar:
-            for start in range(0, len(pictures), BATCH):
-                part = pictures[start : start + BATCH]
-                rows.append(self._codes(encoder, part, start))
-                bar.update(len(part))
+            for part in passes(len(pictures)):
+                rows.append(self._codes(encoder, pictures[part], part.start))
+                bar.update(part.stop - part.start)
         empty = np.empty((0, encoder.specs[0].dims), np.float32)
         return np.concatenate([empty, *rows])
 
@@ -105,12 +103,12 @@ class NeuralCodes(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _encoder(self) -> Encoder:
         """Opened anew where the parameters have changed; never part of a pickle or a clone."""
-        from neuralcodes.collection.coding import make_encoder
+        from neuralcodes.codes.encoder import Encoder
 
         asked = (self.code, self.device, self.precision)
         known = self.__dict__.get("_opened")
         if known is None or known[0] != asked:
-            known = (asked, make_encoder(*asked))
+            known = (asked, Encoder.open(*asked))
             self._opened = known
         encoder: Encoder = known[1]
         return encoder
@@ -138,8 +136,8 @@ def _pixels(picture: Any, encoder: Encoder) -> Pixels:
     """
     from pathlib import Path
 
-    from neuralcodes.collection.query import picture_bytes
     from neuralcodes.images.decode import decode
+    from neuralcodes.images.inmemory import picture_bytes
 
     if isinstance(picture, str | os.PathLike):
         data = Path(picture).read_bytes()

@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from made import make_spec
 from neuralcodes.choosing.grid import Base, Candidate
 from neuralcodes.choosing.layers import BaseCodes
 from neuralcodes.choosing.sweep import Scored
-from neuralcodes.codes.spec import CodeSpec, Preprocessing
 
-SPEC = CodeSpec(
-    "run@L", "small", "0" * 32, "L", "flatten", (), "fp32", Preprocessing((16, 16)), 24
-)  # fmt: skip
+SPEC = make_spec(24, layer="L", name="run@L")
 
 
 def layer(labels: np.ndarray, dims: int, noise: float, seed: int, name: str) -> BaseCodes:

@@ -6,20 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from made import make_spec
 from neuralcodes.codes.spec import CodeRequest, CodeSpec, Preprocessing, parse_code
 from neuralcodes.common.errors import UserError
 
-SPEC = CodeSpec(
-    name="runs/a@L6",
-    network="reference",
-    weights="ab" * 16,
-    layer="relu6",
-    pooling="flatten",
-    transforms=(),
-    precision="fp32",
-    preprocessing=Preprocessing((64, 64)),
-    dims=2048,
-)
+SPEC = make_spec(2048, layer="relu6", name="runs/a@L6")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from neuralcodes.codes.transforms.chain import fit_transform
 from neuralcodes.codes.transforms.fitted import FittedOn, save_fitted, transform_file
 from neuralcodes.codes.transforms.registry import get_transform
 from neuralcodes.codes.transforms.training import Training
-from neuralcodes.collection.coding import absolute_code, make_encoder
+from neuralcodes.collection.coding import absolute_code
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.store import create_store
 from neuralcodes.images.decode import decode
@@ -29,7 +29,7 @@ def pixels_of(encoder: Encoder, seeds: range) -> np.ndarray:
 
 def fit_quantisers(code: str, names: tuple[str, ...] = NAMES) -> None:
     """Fit each on codes of 300 painted pictures; its file goes beside the network."""
-    encoder = make_encoder(code, "cpu", "fp32")
+    encoder = Encoder.open(code, "cpu", "fp32")
     values = encoder.encode(pixels_of(encoder, range(5000, 5300)))[0]
     on = FittedOn("painted", "painted 5000 to 5300", 300, False, 0)
     for name in names:
@@ -40,7 +40,7 @@ def fit_quantisers(code: str, names: tuple[str, ...] = NAMES) -> None:
 
 def create_old(path: Path, code: str, dtype: str = "float32") -> Collection:
     """As made before quantised codes were kept in bytes: as they are searched."""
-    encoder = make_encoder(code, "cpu", "fp32")
+    encoder = Encoder.open(code, "cpu", "fp32")
     create_store(path, {
         "code": encoder.specs[0].to_json(),
         "network": absolute_code(code, encoder.network.name),

@@ -16,8 +16,8 @@ from painted import lay_pictures, paint, picture_file, save_small
 from quantised import BYTES, NAMES, create_old, fit_quantisers, pixels_of
 
 from made import command_here
+from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.store import load_codes
-from neuralcodes.collection.coding import make_encoder
 from neuralcodes.collection.collection import Collection
 from neuralcodes.common.errors import UserError
 
@@ -63,9 +63,9 @@ def results(collection: Collection, query: object, k: int = COUNT) -> list[tuple
 
 def by_definition(base: str, name: str, ids: list[int], query: int) -> np.ndarray:
     """Distances in float64 of a picture's own form to decode(encode(x)) of painted pictures."""
-    encoder = make_encoder(f"{base}/{name}", "cpu", "fp32")
+    encoder = Encoder.open(f"{base}/{name}", "cpu", "fp32")
     last = encoder.chains[0].steps[-1].transform
-    plain = make_encoder(base, "cpu", "fp32")
+    plain = Encoder.open(base, "cpu", "fp32")
     values = np.concatenate([
         plain.encode(pixels_of(plain, range(n, n + 1)))[0] for n in [query, *ids]
     ])  # fmt: skip
@@ -306,7 +306,7 @@ def test_versions_that_know_only_floats_refuse_it(create: Make, make: Make) -> N
     assert versions == [2, 1, 1]
 
 
-@pytest.mark.parametrize("backend", ["hnsw", "ivfpq", "flat"])
+@pytest.mark.parametrize("backend", ["fastscan", "hnsw", "ivfpq", "flat"])
 def test_other_indexes_over_quantised_codes(create: Make, tmp_path: Path, backend: str) -> None:
     place = lay_pictures(tmp_path / "many", 400)
     collection = create("pq16", backend=backend)

@@ -48,10 +48,10 @@ def test_a_first_index_takes_all_and_a_second_nothing(make: Make, pictures: Path
 
 
 def test_codes_are_those_of_the_encoder(collection: Collection, pictures: Path, code: str) -> None:
-    from neuralcodes.collection.coding import make_encoder
+    from neuralcodes.codes.encoder import Encoder
     from neuralcodes.images.decode import decode
 
-    encoder = make_encoder(code, "cpu", "fp32")
+    encoder = Encoder.open(code, "cpu", "fp32")
     stored = codes_by_path(collection)
     assert len(stored) == 12
     for path, own in stored.items():

@@ -5,8 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from made import unit_rows
-from neuralcodes.codes.spec import CodeSpec, Preprocessing
+from made import make_spec, unit_rows
 from neuralcodes.codes.store import Codes
 from neuralcodes.common.errors import UserError
 from neuralcodes.evaluation import judging
@@ -15,17 +14,7 @@ from neuralcodes.evaluation.protocols.groundtruth import GroundTruth, Lists, Que
 from neuralcodes.evaluation.protocols.registry import get_protocol
 from neuralcodes.ranking.steps import parse_steps
 
-SPEC = CodeSpec(
-    name="runs/a@L6",
-    network="reference",
-    weights="ab" * 16,
-    layer="relu6",
-    pooling="flatten",
-    transforms=(),
-    precision="fp32",
-    preprocessing=Preprocessing((64, 64)),
-    dims=8,
-)
+SPEC = make_spec(8)
 
 
 def codes_of(keys, seed=0, spec=SPEC) -> Codes:

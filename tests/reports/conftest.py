@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from neuralcodes.codes.spec import CodeSpec, Preprocessing
+from made import make_spec
+from neuralcodes.codes.spec import Preprocessing
 from neuralcodes.codes.store import Codes
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval, evaluate_class_retrieval
 from neuralcodes.images.digits import digits
@@ -35,10 +36,7 @@ def _retrieval(images: ImageSet, alias: str, grid: int) -> ClassRetrieval:
     cells = pixels.reshape(n, grid, height // grid, grid, width // grid, 3).mean((2, 4))
     values = cells.reshape(n, -1) + 1
     values /= np.linalg.norm(values, axis=1, keepdims=True)
-    spec = CodeSpec(
-        f"demo@{alias}", "small", "f" * 64, alias, "flatten", (), "fp32",
-        Preprocessing(images.size), values.shape[1],
-    )  # fmt: skip
+    spec = make_spec(values.shape[1], alias, preprocessing=Preprocessing(images.size))
     keys = tuple(images.key(row) for row in range(n))
     codes = Codes(spec, values, keys, images.fingerprint())
     return evaluate_class_retrieval(codes, images.label_array())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from neuralcodes.codes.spec import CodeSpec, Preprocessing
+from made import make_spec
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.score import Estimate, Score
 from neuralcodes.index.ranking import Ranking
@@ -78,7 +78,7 @@ def test_mean_and_interval_of_values_and_of_what_is_left_of_them() -> None:
 
 
 def _found(alias: str, values: np.ndarray) -> ClassRetrieval:
-    spec = CodeSpec(alias, "n", "w", alias, "flatten", (), "fp32", Preprocessing((8, 8)), 4)
+    spec = make_spec(4, alias)
     nothing = Ranking(np.zeros((0, 5), np.int64), np.zeros((0, 5), np.float32))
     return ClassRetrieval(spec, Score("AP", values), np.zeros(101), {}, {}, nothing)
 

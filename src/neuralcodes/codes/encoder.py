@@ -14,20 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from neuralcodes.codes.passes import passes
 from neuralcodes.codes.pooling import pool
-from neuralcodes.codes.spec import CodeRequest, CodeSpec, Preprocessing
+from neuralcodes.codes.spec import CodeRequest, CodeSpec, Preprocessing, parse_code
 from neuralcodes.codes.store import Codes, load_codes, new_codes
 from neuralcodes.codes.transforms.chain import Form, open_chain
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
 from neuralcodes.common.team import Team
 from neuralcodes.images.imageset import ImageSet, Pixels
-from neuralcodes.networks.opened import OpenNetwork
-from neuralcodes.networks.runtime import Runtime
+from neuralcodes.networks.opened import OpenNetwork, open_network
+from neuralcodes.networks.runtime import Runtime, choose_runtime
 from neuralcodes.networks.taps import Tap, resolve_layer
 
 FloatCodes = npt.NDArray[np.float32]
-BATCH = 250  # images a pass
 
 
 class Encoder:
@@ -68,11 +68,32 @@ class Encoder:
         )
         self.specs = tuple(chain.spec for chain in self.chains)
 
-    def encode(self, pixels: Pixels, form: Form = "searched") -> list[Any]:
-        """Codes of uint8 k×H×W×3 pixels of the network's input size.
+    @classmethod
+    def open(
+        cls, codes: str | Sequence[str], device: str = "auto", precision: str = "fp32"
+    ) -> Encoder:
+        """An encoder of codes as people write them, `NETWORK[@LAYER…]`.
 
         Args:
-            pixels: of any number of images.
+            codes: one, or several of one network.
+            device: "auto", "cpu" or "cuda".
+            precision: of the network's products: "fp32", "bf16" or "auto" (the faster).
+
+        Raises:
+            UserError: unknown network, layer or transform; codes of several networks.
+        """
+        requests = [parse_code(code) for code in ([codes] if isinstance(codes, str) else codes)]
+        names = sorted({request.network for request in requests})
+        if len(names) > 1:
+            raise UserError(f"--code: of several networks ({', '.join(names)}); give one at a time")
+        runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
+        return cls(open_network(names[0]), requests, runtime)
+
+    def encode(self, pixels: Pixels, form: Form = "searched") -> list[Any]:
+        """Codes of uint8 k×H×W×3 pixels of the network's input size, made in passes of one size.
+
+        Args:
+            pixels: of any number of images; more than a pass takes are cut (see `passes`).
             form: `searched`, `stored` or `query`; see `neuralcodes.codes.transforms.chain.Form`.
 
         Returns:
@@ -80,6 +101,10 @@ class Encoder:
             row of zeros (a ReLU layer that nothing excites) stays zero where no transform moves
             it.
         """
+        parts = passes(len(pixels))
+        if len(parts) > 1:
+            made = [self.encode(pixels[part], form) for part in parts]
+            return [np.concatenate(codes) for codes in zip(*made, strict=True)]
         pooled = self._pool_all(pixels)
         return [
             chain.make(pooled[own], form)
@@ -147,10 +172,7 @@ class Encoder:
         keys = tuple(images.key(row) for row in range(len(images)))
         paths = [folder / name for name in names or self.file_names()]
         team = Team.current()
-        passes = [
-            np.arange(start, min(start + BATCH, len(images)))
-            for start in range(0, len(images), BATCH)
-        ]
+        parts = passes(len(images))
         with ExitStack() as files, progress(len(images), "codes") as bar:
             arrays = []
             if team.leads:
@@ -159,14 +181,16 @@ class Encoder:
                     for path, spec in zip(paths, self.specs, strict=True)
                 ]
             # the passes are the same for any number of ranks, so the codes are too, to the bit
-            for at in range(0, len(passes), team.size):
-                turn = passes[at : at + team.size]
+            for at in range(0, len(parts), team.size):
+                turn = parts[at : at + team.size]
                 mine = turn[team.rank : team.rank + 1]
-                found = team.gather([self.encode(images.read(rows)) for rows in mine])
-                for rows, made in zip(turn, found, strict=False):
+                found = team.gather(
+                    [self.encode(images.read(np.arange(p.start, p.stop))) for p in mine]
+                )
+                for part, made in zip(turn, found, strict=False):
                     for array, code in zip(arrays, made[0], strict=False):
-                        array[rows] = code
-                    bar.update(len(rows))
+                        array[part] = code
+                    bar.update(part.stop - part.start)
             del arrays
         team.lead(lambda: None)  # the files are whole
         return [load_codes(path) for path in paths]

@@ -20,7 +20,7 @@ from neuralcodes.collection.engine import Engine
 from neuralcodes.collection.metadata import set_metadata
 from neuralcodes.collection.pictures import Pictures, printable
 from neuralcodes.collection.places import below, is_below, is_own
-from neuralcodes.collection.query import find_place, picture_bytes
+from neuralcodes.collection.query import find_place
 from neuralcodes.collection.store import PICTURES
 from neuralcodes.collection.sync import Sync
 from neuralcodes.collection.syncreport import SyncOptions, SyncReport
@@ -28,6 +28,7 @@ from neuralcodes.collection.walk import Root, file_stamp, open_root
 from neuralcodes.collection.writer import LARGE, Writer
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import atomic_write
+from neuralcodes.images.inmemory import picture_bytes
 
 _log = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.snapshot import Floats, Snapshot
 from neuralcodes.collection.store import Connection
 from neuralcodes.common.errors import UserError
+from neuralcodes.common.intervals import wilson_interval
 from neuralcodes.common.progress import progress
 from neuralcodes.images.decode import decode
 from neuralcodes.images.imageset import Pixels
@@ -148,12 +149,12 @@ def _measure(
         limit = float(np.partition(others, allowed)[allowed])
         threshold = min(threshold, float(np.nextafter(np.float32(limit), np.float32(0))))
     false = int((others <= threshold).sum())
-    rate, high = false / max(1, len(others)), _upper(false, len(others))
+    rate = false / max(1, len(others))
     return Calibration(
         threshold=threshold,
         found=float((everything <= threshold).mean()),
         false_rate=rate,
-        false_rate_high=high,
+        false_rate_high=wilson_interval(rate, len(others))[1] if len(others) else 1.0,
         false_pairs=rate * len(alive) * (len(alive) - 1) / 2,
         pairs=len(others),
         same_pairs=len(real),
@@ -267,16 +268,6 @@ def picture_of(connection: Connection, pictures: Pictures, code: int) -> Image.I
         with suppress(OSError, ValueError):
             return pictures.decoding.picture(pictures.read(place, member), LARGEST)
     return None
-
-
-def _upper(hits: int, count: int) -> float:
-    """Upper end of a 95 % interval of a rate (Wilson 1927)."""
-    if not count:
-        return 1.0
-    z, rate = 1.96, hits / count
-    centre = rate + z**2 / (2 * count)
-    half = z * float(np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2)))
-    return min(1.0, (centre + half) / (1 + z**2 / count))
 
 
 def _part(picture: Image.Image, share: float) -> tuple[int, int]:

@@ -19,23 +19,6 @@ if TYPE_CHECKING:
     from neuralcodes.codes.encoder import Encoder
     from neuralcodes.codes.transforms.chain import Form
 
-BATCH = 250  # images a pass
-
-
-def make_encoder(code: str, device: str, precision: str) -> Encoder:
-    """The encoder of one code as people write it.
-
-    Raises:
-        UserError: unknown network, layer or transform.
-    """
-    from neuralcodes.codes.encoder import Encoder
-    from neuralcodes.networks.opened import open_network
-    from neuralcodes.networks.runtime import choose_runtime
-
-    request = parse_code(code)
-    runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
-    return Encoder(open_network(request.network), [request], runtime)
-
 
 def absolute_code(code: str, network: str) -> str:
     """The same code for any time and working folder.
@@ -122,13 +105,7 @@ class Coder:
         return "stored" if self._stored else "searched"
 
     def _encode(self, pixels: Pixels, form: Form) -> Array:
-        """In passes of one size."""
-        encoder = self._open()
-        parts = [
-            encoder.encode(pixels[start : start + BATCH], form)[0]
-            for start in range(0, len(pixels), BATCH)
-        ]
-        made: Array = np.concatenate(parts)
+        made: Array = self._open().encode(pixels, form)[0]
         return made
 
     def has_text(self) -> bool:
@@ -151,7 +128,9 @@ class Coder:
     def _open(self) -> Encoder:
         if self._encoder is None:
             code = self._instead or self._find()
-            encoder = make_encoder(code, self._device, self.spec.precision)
+            from neuralcodes.codes.encoder import Encoder
+
+            encoder = Encoder.open(code, self._device, self.spec.precision)
             self._refuse_other(encoder.specs[0])
             self._encoder = encoder
         return self._encoder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralcodes.collection import adding
-from neuralcodes.collection.coding import absolute_code, make_encoder
+from neuralcodes.collection.coding import absolute_code
 from neuralcodes.collection.engine import Engine
 from neuralcodes.collection.export import export
 from neuralcodes.collection.indexing import Wishes, read_wishes, update_index, write_wishes
@@ -64,8 +64,10 @@ class Collection(SearchableCollection):
             UserError: something is there already; no such network; a `dtype` that the code does
                 not allow.
         """
+        from neuralcodes.codes.encoder import Encoder
+
         where = Path(path)
-        encoder = make_encoder(code, device, precision)
+        encoder = Encoder.open(code, device, precision)
         settings = {
             "code": encoder.specs[0].to_json(),
             "network": absolute_code(code, encoder.network.name),

@@ -13,11 +13,11 @@ from neuralcodes.collection import adding
 from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.metadata import KEYS, RESERVED
 from neuralcodes.collection.pictures import Pictures
-from neuralcodes.collection.query import picture_bytes
 from neuralcodes.collection.syncreport import BadFile, SyncReport
 from neuralcodes.collection.writer import Writer
 from neuralcodes.common.errors import UserError, import_extra
 from neuralcodes.common.progress import progress, watching
+from neuralcodes.images.inmemory import picture_bytes
 
 BATCH = 1000  # rows read at a time, with their image files
 TAKEN = "dataset_"  # before the name of a column that means something else here

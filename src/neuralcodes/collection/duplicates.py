@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,9 @@ from neuralcodes.common.progress import progress
 
 EXACT_UP_TO = 200_000  # contents of which all pairs are compared
 NEIGHBOURS = 50  # looked at by the index beyond that
-BLOCK = 1024
+BLOCK = 1024  # codes multiplied with others at a time
+TILE_BLOCKS = 16  # blocks a side of a tile of pairs…
+TILE_BYTES = 2**26  # …or as many as such an amount of codes makes
 MOST_PAIRS = 1_000_000
 SLACK = 2e-5  # more than rounding moves a product of unit codes
 
@@ -149,55 +151,69 @@ def near_pairs(snapshot: Snapshot, searcher: Searcher, threshold: float) -> list
     """Pairs of contents within a distance, nearest first: distance and the two ids.
 
     Codes of zeros say nothing and are in no pair.
+
+    Raises:
+        UserError: there are more than a million.
     """
     ids = snapshot.alive
+    every = len(ids) <= EXACT_UP_TO
+    blocks = (
+        _all_pairs(snapshot, ids, threshold)
+        if every
+        else _index_pairs(snapshot, searcher, ids, threshold)
+    )
     pairs: list[Pair] = []
     with progress(len(ids), "comparing") as bar:
-        for start in range(0, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
-            if len(ids) <= EXACT_UP_TO:
-                pairs += _all_pairs(snapshot, ids, start, threshold)
-            else:
-                pairs += _index_pairs(snapshot, searcher, block, threshold)
+        for rows, found in blocks:
+            pairs += found
             if len(pairs) > MOST_PAIRS:
                 raise UserError(
                     f"--threshold {threshold:.4f} calls more than {MOST_PAIRS:,} pairs duplicates; "
                     "give a smaller one"
                 )
-            bar.update(len(block))
+            bar.update(rows)
     return sorted(set(pairs))
 
 
-def _all_pairs(snapshot: Snapshot, ids: Ids, start: int, threshold: float) -> list[Pair]:
-    """Pairs of a block with what stands in it or after it."""
-    block = snapshot.vectors(ids[start : start + BLOCK])
-    found = []
+def _all_pairs(snapshot: Snapshot, ids: Ids, threshold: float) -> Iterator[tuple[int, list[Pair]]]:
+    """Each code with all behind it: how many codes have met all others, and pairs found.
+
+    Square tiles: stored codes are decoded once for a whole row of tiles, and once a tile.
+    """
     least = 1 - threshold**2 / 2 - SLACK
-    for other in range(start, len(ids), 16 * BLOCK):
-        codes = snapshot.vectors(ids[other : other + 16 * BLOCK])
-        rows, columns = np.nonzero(block @ codes.T >= least)
-        later = columns + other > rows + start
-        rows, columns = rows[later], columns[later]
-        apart = np.linalg.norm(block[rows] - codes[columns], axis=1)
-        for near in np.flatnonzero(apart <= threshold).tolist():
-            one, two = int(ids[start + rows[near]]), int(ids[other + columns[near]])
-            found.append((float(apart[near]), one, two))
-    return found
+    side = BLOCK * max(1, min(TILE_BLOCKS, TILE_BYTES // (4 * snapshot.dims * BLOCK)))
+    for top in range(0, len(ids), side):
+        upper = snapshot.vectors(ids[top : top + side])
+        for left in range(top, len(ids), side):
+            codes = upper if left == top else snapshot.vectors(ids[left : left + side])
+            for at in range(0, len(upper), BLOCK):
+                block = upper[at : at + BLOCK]
+                rows, columns = np.nonzero(block @ codes.T >= least)
+                later = columns + left > rows + top + at
+                rows, columns = rows[later], columns[later]
+                apart = np.linalg.norm(block[rows] - codes[columns], axis=1)
+                near = np.flatnonzero(apart <= threshold)
+                ones, others = ids[top + at + rows[near]], ids[left + columns[near]]
+                found = zip(apart[near].tolist(), ones.tolist(), others.tolist(), strict=True)
+                yield len(block) if left + side >= len(ids) else 0, list(found)
 
 
 def _index_pairs(
-    snapshot: Snapshot, searcher: Searcher, block: Ids, threshold: float
-) -> list[Pair]:
-    codes = snapshot.vectors(block)
-    found = searcher.search(codes, NEIGHBOURS)
-    pairs = []
-    for row, one in enumerate(block.tolist()):
-        if codes[row].any():
-            near = (found.distances[row] <= threshold) & (found.rows[row] != one)
-            for two, apart in zip(found.rows[row][near].tolist(), found.distances[row][near],
-                                  strict=True):  # fmt: skip
-                pairs.append((round(float(apart), 6), min(one, two), max(one, two)))
-    return pairs
+    snapshot: Snapshot, searcher: Searcher, ids: Ids, threshold: float
+) -> Iterator[tuple[int, list[Pair]]]:
+    """Each code with those that the index finds near it; else as `_all_pairs`."""
+    for start in range(0, len(ids), BLOCK):
+        block = ids[start : start + BLOCK]
+        codes = snapshot.vectors(block)
+        found = searcher.search(codes, NEIGHBOURS)
+        pairs = []
+        for row, one in enumerate(block.tolist()):
+            if codes[row].any():
+                near = (found.distances[row] <= threshold) & (found.rows[row] != one)
+                for two, apart in zip(found.rows[row][near].tolist(), found.distances[row][near],
+                                      strict=True):  # fmt: skip
+                    pairs.append((round(float(apart), 6), min(one, two), max(one, two)))
+        yield len(block), pairs
 
 
 def join(pairs: Sequence[Pair], different: set[tuple[int, int]]) -> list[tuple[float, list[int]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,6 @@ from neuralcodes.collection.walk import file_stamp
 from neuralcodes.common.errors import UserError
 
 Crop = tuple[int, int, int, int]
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ class Asking:
         elif isinstance(given, (str, os.PathLike)):
             query = self._by_text(os.fspath(given))
         else:
+            from neuralcodes.images.inmemory import picture_bytes
+
             query = self._known(picture_bytes(given), "a picture in memory")
         return query if crop is None else self._cut(query, crop)
 
@@ -97,12 +97,9 @@ class Asking:
         if query.text is not None:
             words: Floats = self._coder.encode_texts([query.text])[0]
             return words
-        from neuralcodes.images.decode import decode
-
         assert query.data is not None
-        pre = self._store.spec.preprocessing
         try:
-            pixels = decode(query.data, pre.size, pre.resize)
+            pixels, _ = self._pictures.decoding.pixels(query.data, self._store.spec.preprocessing)
         except ValueError as error:
             raise UserError(f"{query.name}: {error}") from None
         made: Floats = self._coder.encode(np.array(pixels[None]))[0]
@@ -169,6 +166,7 @@ class Asking:
 
     def _cut(self, query: Query, crop: Crop) -> Query:
         from neuralcodes.images.decode import open_picture
+        from neuralcodes.images.inmemory import png_file
 
         left, top, width, height = crop
         try:
@@ -183,7 +181,7 @@ class Asking:
                 f"{picture.width}×{picture.height}"
             )
         name = f"{query.name} [{box[0]},{box[1]} {box[2] - box[0]}×{box[3] - box[1]}]"
-        return Query(name, None, None, _png(picture.crop(box)))
+        return Query(name, None, None, png_file(picture.crop(box)))
 
 
 def mean_code(codes: Sequence[Floats]) -> Floats:
@@ -234,67 +232,3 @@ def split_path(name: str) -> tuple[bytes, bytes]:
             member = os.fsdecode(os.path.relpath(path, parent)).encode("utf-8", "surrogateescape")
             return os.path.realpath(os.fsencode(parent)), member
     return os.path.realpath(os.fsencode(path)), b""
-
-
-def picture_bytes(given: Any) -> bytes:
-    """A picture in memory as a PNG file, so that it takes the way that all pictures take.
-
-    Args:
-        given: a PIL image; an array or tensor, H×W, H×W×C or C×H×W with 1, 3 or 4 channels,
-            uint8 or floats from 0 to 1; or the bytes of a file.
-
-    Raises:
-        UserError: none of these.
-    """
-    from PIL import Image
-
-    if isinstance(given, (bytes, bytearray, memoryview)):
-        return bytes(given)
-    if isinstance(given, Image.Image):
-        return _png(_plain(given))
-    tensor = type(given).__module__.partition(".")[0] == "torch"
-    if tensor:
-        given = given.detach().cpu().numpy()
-    if not isinstance(given, np.ndarray):
-        raise UserError(f"a {type(given).__name__} is no picture; give a path, image or array")
-    return _png(Image.fromarray(_channels_last(_to_bytes(given), tensor)))
-
-
-def _plain(image: Any) -> Any:
-    """A picture that a PNG file can keep: upright, as it would be when read from its own file."""
-    from neuralcodes.images.decode import to_rgb, turn_upright
-
-    image = image.copy()
-    turn_upright(image)
-    return image if image.mode in _PNG_MODES else to_rgb(image)
-
-
-def _to_bytes(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * 255
-    if np.issubdtype(values.dtype, np.floating) and values.size:
-        if np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1:
-            return np.round(values * 255).astype(np.uint8)
-        raise UserError("an array of floats must lie between 0 and 1")
-    raise UserError(f"an array of {values.dtype} is no picture; give uint8, or floats from 0 to 1")
-
-
-def _channels_last(values: np.ndarray[Any, Any], first: bool) -> np.ndarray[Any, Any]:
-    """H×W or H×W×C of a picture; `first`: where both could be, channels stand first."""
-    if values.ndim == 2:
-        return values
-    if values.ndim == 3:
-        ends = [place for place in (0, -1) if values.shape[place] in (1, 3, 4)]
-        if ends:
-            place = ends[0] if first or len(ends) == 1 else -1
-            moved = np.moveaxis(values, place, -1)
-            return np.ascontiguousarray(moved[..., 0] if moved.shape[-1] == 1 else moved)
-    raise UserError(f"an array of shape {values.shape} is no picture; give H×W×3 or 3×H×W")
-
-
-def _png(image: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
-    return file.getvalue()

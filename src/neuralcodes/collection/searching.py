@@ -95,37 +95,27 @@ class Searcher:
         if allowed is not None:
             common = min(len(usable), len(allowed))
             usable = usable[:common] & allowed[:common]
-        count = int(usable.sum())
-        everything = view.index is None and count == len(view.snapshot)
-        if exact or view.index is None:
-            whole = view.rest if view.index is None else exact_index(view.snapshot)
-            return self._scan(view, whole, queries, k, usable, everything)
-        if count <= self._few():
-            return self._scan(view, None, queries, k, usable, False)
+        if exact or view.index is None or int(usable.sum()) <= self._few():
+            return self._scan(view, queries, k, usable)
         try:
             found = view.index.search(queries, k, allowed=usable)
         except UserError as error:  # of one that a server keeps
             self.warning = f"searching without the index: {error}"
-            return self._scan(view, exact_index(view.snapshot), queries, k, usable, False)
+            return self._scan(view, queries, k, usable)
         if (found.rows[:, min(k, len(view.index)) - 1] < 0).any():
-            return self._scan(view, exact_index(view.snapshot), queries, k, usable, False)
+            return self._scan(view, queries, k, usable)
         if not len(view.rest):
             return found
         return merge(found, view.rest.search(queries, k, allowed=usable), k)
 
-    def _scan(
-        self,
-        view: _View,
-        whole: ScanIndex | None,
-        queries: Floats,
-        k: int,
-        usable: Mask,
-        everything: bool,
-    ) -> Ranking:
-        few = int(usable.sum()) <= self._few() and not everything
-        if whole is None or (few and len(view.snapshot) > 2 * FEW):
-            ids = np.flatnonzero(usable)
-            return exact_index(view.snapshot, ids.astype(np.int64)).search(queries, k)
+    def _scan(self, view: _View, queries: Floats, k: int, usable: Mask) -> Ranking:
+        """Exact search of what may be found, over all codes or, where it is few, over a copy."""
+        count = int(usable.sum())
+        everything = count == len(view.snapshot)
+        if not everything and count <= self._few() and len(view.snapshot) > 2 * FEW:
+            few = exact_index(view.snapshot, np.flatnonzero(usable).astype(np.int64))
+            return few.search(queries, k)
+        whole = view.rest if view.index is None else exact_index(view.snapshot)
         return whole.search(queries, k, allowed=None if everything else usable)
 
     def _few(self) -> int:

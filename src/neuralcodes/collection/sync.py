@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from neuralcodes.collection.coding import BATCH, Coder
+from neuralcodes.codes.passes import BATCH
+from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.engine import Engine, LocalEngine
 from neuralcodes.collection.leaving import Leaving
 from neuralcodes.collection.pictures import Pictures, name_of, printable

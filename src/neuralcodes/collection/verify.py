@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from neuralcodes.collection.coding import BATCH, Coder
+from neuralcodes.codes.passes import passes
+from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.indexing import folder_sum, open_index, update_index
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.rowformat import RowFormat
@@ -241,8 +242,8 @@ def _replace(
         keep = segment.ids[good].tolist()
         parts = [rows[row] for row in good]
         bad = [code for row, code in enumerate(segment.ids.tolist()) if row not in rows]
-        for start in range(0, len(bad), BATCH):
-            again, codes = _compute(writer, coder, pictures, bad[start : start + BATCH])
+        for some in passes(len(bad)):
+            again, codes = _compute(writer, coder, pictures, bad[some])
             keep += again
             parts += list(codes)
         report.repaired += len(keep) - len(good)
@@ -273,9 +274,6 @@ def _compute(
     writer: Writer, coder: Coder, pictures: Pictures, codes: list[int]
 ) -> tuple[list[int], Any]:
     """Codes of contents whose picture can still be read and is what it was."""
-    from neuralcodes.images.decode import decode
-
-    pre = writer.spec.preprocessing
     found, pixels = [], []
     for code in codes:
         for place, member, digest in writer.query(
@@ -285,7 +283,7 @@ def _compute(
             with suppress(OSError, ValueError):
                 data = pictures.read(place, member)
                 if hashlib.sha256(data).digest() == digest:
-                    pixels.append(decode(data, pre.size, pre.resize))
+                    pixels.append(pictures.decoding.pixels(data, writer.spec.preprocessing)[0])
                     found.append(code)
                     break
     return found, coder.encode_rows(np.stack(pixels)) if pixels else []

@@ -21,8 +21,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from neuralcodes.codes.passes import BATCH
 from neuralcodes.codes.spec import Preprocessing
-from neuralcodes.collection.coding import BATCH, Coder
+from neuralcodes.collection.coding import Coder
 from neuralcodes.collection.pictures import Pictures
 from neuralcodes.collection.reading import Job, Reader, Ready
 from neuralcodes.collection.segments import Array

@@ -22,6 +22,8 @@ from neuralcodes.evaluation.sharing import team_ranks
 from neuralcodes.index.exact import Database, search_exact
 from neuralcodes.index.ranking import Ranking
 
+SHOWN_QUERIES = 10  # whose nearest images are kept, to look at
+SHOWN_NEIGHBOURS = 5  # so many of each
 CUT_OFFS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -46,7 +48,10 @@ class ClassRetrieval:
 
 
 def evaluate_class_retrieval(
-    codes: Codes, labels: npt.NDArray[np.int64], shown_queries: int = 10, shown: int = 5
+    codes: Codes,
+    labels: npt.NDArray[np.int64],
+    shown_queries: int = SHOWN_QUERIES,
+    shown: int = SHOWN_NEIGHBOURS,
 ) -> ClassRetrieval:
     """Judge codes by class.
 

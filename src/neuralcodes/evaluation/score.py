@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +41,9 @@ class Score:
         low, high = self.interval()
         return {
             "measure": self.measure,
-            "mean": _number(self.mean),
-            "low": _number(low),
-            "high": _number(high),
+            "mean": or_null(self.mean),
+            "low": or_null(low),
+            "high": or_null(high),
             "queries": len(self.values),
             "without_relevant": int(np.isnan(self.values).sum()),
         }
@@ -87,5 +88,6 @@ def bootstrap_interval(values: Values, confidence: float, seed: int) -> tuple[fl
     return float(low), float(high)
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
+def or_null(value: float) -> float | None:
+    """A figure for JSON: NaN, which JSON does not know, becomes null."""
+    return None if math.isnan(value) else value

@@ -17,7 +17,7 @@ from neuralcodes.common.files import read_json, write_json
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.judging import Evaluation
 from neuralcodes.evaluation.measures import AVERAGE_PRECISION
-from neuralcodes.evaluation.score import Estimate, Score
+from neuralcodes.evaluation.score import Estimate, Score, or_null
 from neuralcodes.index.ranking import Ranking
 
 DIGITS = 6  # after the point, of single values; means are kept in full
@@ -141,7 +141,7 @@ def load_measured(path: Path) -> Measured:
 
 
 def _listed(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [_number(round(float(value), DIGITS)) for value in values]
+    return [or_null(round(float(value), DIGITS)) for value in values]
 
 
 def _values(listed: list[Any]) -> npt.NDArray[np.float64]:
@@ -149,7 +149,7 @@ def _values(listed: list[Any]) -> npt.NDArray[np.float64]:
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in vars(estimate).items()}
+    return {name: or_null(value) for name, value in vars(estimate).items()}
 
 
 def _read_estimate(stored: dict[str, float | None] | float | None) -> Estimate:
@@ -157,10 +157,6 @@ def _read_estimate(stored: dict[str, float | None] | float | None) -> Estimate:
     if isinstance(stored, dict):
         return Estimate(*(_or_nan(stored[name]) for name in ("mean", "low", "high")))
     return Estimate(_or_nan(stored), math.nan, math.nan)
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _or_nan(value: float | None) -> float:

@@ -9,11 +9,12 @@ from neuralcodes.common.errors import UserError
 from neuralcodes.experiments.configuration import Configuration
 from neuralcodes.experiments.founding import reproduce
 from neuralcodes.experiments.runfolder import RunFolder
+from neuralcodes.images.digits import TRAIN_CLASSES
 from neuralcodes.training.recipe import Recipe
 
 DEMO = Configuration(
     images="digits",
-    train_classes=7,
+    train_classes=TRAIN_CLASSES,
     network="small",
     recipe=Recipe(learning_rate=1e-3, batch_size=32, max_epochs=30, patience=3, keep="best"),
     device="cpu",

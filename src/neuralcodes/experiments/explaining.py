@@ -13,8 +13,6 @@ from neuralcodes.collection.pictures import Pictures, printable
 from neuralcodes.collection.query import split_path
 from neuralcodes.common.errors import UserError
 from neuralcodes.experiments.calibrating import probability_of_run
-from neuralcodes.networks.opened import open_network
-from neuralcodes.networks.runtime import choose_runtime
 
 
 def open_explainer(code: str, device: str = "auto", precision: str = "fp32") -> Explainer:
@@ -23,9 +21,7 @@ def open_explainer(code: str, device: str = "auto", precision: str = "fp32") -> 
     Raises:
         UserError: unknown network, layer or transform, or one that cannot be seen through.
     """
-    request = parse_code(code)
-    runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
-    return Explainer(Encoder(open_network(request.network), [request], runtime))
+    return Explainer(Encoder.open(code, device, precision))
 
 
 def explain(

@@ -22,8 +22,6 @@ from neuralcodes.images.imageset import BadImage
 from neuralcodes.images.tinyimagenet import holds_tiny_imagenet
 from neuralcodes.images.unlabelled import all_images
 from neuralcodes.networks.names import SHIPPED, source_of
-from neuralcodes.networks.opened import open_network
-from neuralcodes.networks.runtime import choose_runtime
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,7 @@ def extract_codes(
     Raises:
         UserError: no images, unknown network or layer, codes of several networks.
     """
-    requests = [parse_code(text) for text in codes]
-    networks = {request.network for request in requests}
-    if len(networks) > 1:
-        raise UserError(
-            f"--code: of several networks ({', '.join(sorted(networks))}); give one at a time"
-        )
-    network = open_network(requests[0].network)
-    encoder = Encoder(network, requests, choose_runtime(device, precision))  # type: ignore[arg-type]
+    encoder = Encoder.open(codes, device, precision)
     pre = encoder.preprocessing
     image_set = all_images(images, pre.size, pre.resize)
     made = encoder.encode_images(image_set, out)

@@ -29,8 +29,6 @@ from neuralcodes.images.classfolders import class_folders
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.images.tinyimagenet import holds_tiny_imagenet, tiny_imagenet
 from neuralcodes.images.unlabelled import all_images
-from neuralcodes.networks.opened import open_network
-from neuralcodes.networks.runtime import choose_runtime
 
 TRAIN = "train"  # instead of a path: the images that the run's network was trained on
 
@@ -72,8 +70,7 @@ def fit(fitting: Fitting) -> list[Fitted]:
     """
     request = parse_code(fitting.code)
     asked = [(*request.transforms, *text.split("/")) for text in fitting.transforms]
-    runtime = choose_runtime(fitting.device, fitting.precision)  # type: ignore[arg-type]
-    encoder = Encoder(open_network(request.network), [request], runtime)
+    encoder = Encoder.open(fitting.code, fitting.device, fitting.precision)
     for names in asked:
         _refuse_early(encoder.specs[0], names, fitting.refit)
     if fitting.labels not in (None, "folder", "none"):

@@ -6,7 +6,6 @@ leaves its results in the run folder, where the next finds them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,12 @@ from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json
 from neuralcodes.common.team import Team
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
+from neuralcodes.evaluation.score import or_null
 from neuralcodes.evaluation.stored import load_retrieval, save_retrieval
 from neuralcodes.experiments.configuration import Configuration, Prepared, describe, prepare
 from neuralcodes.experiments.judging import judge_codes
 from neuralcodes.experiments.runfolder import RunFolder
+from neuralcodes.images.tinyimagenet import CLASSES
 from neuralcodes.networks.opened import OpenNetwork, open_network, save_network
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import Runtime, choose_runtime
@@ -46,7 +47,7 @@ REFERENCE = Comparison(
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Reached:
     """A run's results.
 
     Attributes:
@@ -122,7 +123,7 @@ def _record_history(run: RunFolder, history: History) -> None:
 
 def evaluate_run(
     run: RunFolder, prepared: Prepared, device: str = "auto", precision: str = "fp32"
-) -> Evaluation:
+) -> Reached:
     """Score classifier and codes of a trained run; `metrics.json` is written last."""
     team = Team.current()
     _require_same_images(run, prepared)
@@ -132,15 +133,15 @@ def evaluate_run(
     labelled = prepared.labelled
     classification = _score_classifier(network, prepared, runtime) if labelled else {}
     retrievals = judge_codes(network, prepared, runtime, run.codes)
-    evaluation = Evaluation(classification, retrievals, _before(run, retrievals))
+    reached = Reached(classification, retrievals, _before(run, retrievals))
 
     def write() -> None:
         for layer, found in retrievals.items():
             save_retrieval(run.retrieval(layer), found, prepared.split.ood.fingerprint())
-        write_json(run.metrics_file, _metrics(run, evaluation))
+        write_json(run.metrics_file, _metrics(run, reached))
 
     team.lead(write)
-    return evaluation
+    return reached
 
 
 def report_run(run: RunFolder, prepared: Prepared) -> Path:
@@ -170,7 +171,8 @@ def report_run(run: RunFolder, prepared: Prepared) -> Path:
 
 def _comparison(config: dict[str, Any]) -> Comparison | None:
     """The reference figures, for a run on the reference's own images and network."""
-    whole = config["images"]["kind"] == "tiny-imagenet" and config["images"]["classes"] == 200
+    images = config["images"]
+    whole = images["kind"] == "tiny-imagenet" and images["classes"] == CLASSES
     return REFERENCE if whole and config["network"] == "reference" else None
 
 
@@ -192,21 +194,21 @@ def _before(run: RunFolder, after: dict[str, ClassRetrieval]) -> dict[str, Class
     return {layer: value for layer, value in found.items() if comparable(value, after[layer])}
 
 
-def _metrics(run: RunFolder, evaluation: Evaluation) -> dict[str, Any]:
+def _metrics(run: RunFolder, reached: Reached) -> dict[str, Any]:
     ended = read_json(run.training_file)
     metrics = {
-        "splits": {name: score.to_json() for name, score in evaluation.classification.items()},
-        **_means(evaluation.retrievals),
-        "codes": {layer: r.spec.to_json() for layer, r in evaluation.retrievals.items()},
+        "splits": {name: score.to_json() for name, score in reached.classification.items()},
+        **_means(reached.retrievals),
+        "codes": {layer: r.spec.to_json() for layer, r in reached.retrievals.items()},
         "epochs": ended["epochs"],
         "kept_epoch": ended["kept_epoch"],
         "stopped_because": ended["stopped_because"],
     }
-    if evaluation.before:
-        found = changes(evaluation.before, evaluation.retrievals)
+    if reached.before:
+        found = changes(reached.before, reached.retrievals)
         metrics["before"] = {
-            **_means(evaluation.before),
-            "codes": {layer: r.spec.to_json() for layer, r in evaluation.before.items()},
+            **_means(reached.before),
+            "codes": {layer: r.spec.to_json() for layer, r in reached.before.items()},
         }
         metrics["change"] = {change.alias: change.difference.to_json() for change in found}
     return metrics
@@ -216,14 +218,10 @@ def _means(retrievals: dict[str, ClassRetrieval]) -> dict[str, Any]:
     scores = {layer: r.average_precision for layer, r in retrievals.items()}
     intervals = {layer: score.interval() for layer, score in scores.items()}
     return {
-        "map": {layer: _number(score.mean) for layer, score in scores.items()},
-        "map_low": {layer: _number(low) for layer, (low, _) in intervals.items()},
-        "map_high": {layer: _number(high) for layer, (_, high) in intervals.items()},
+        "map": {layer: or_null(score.mean) for layer, score in scores.items()},
+        "map_low": {layer: or_null(low) for layer, (low, _) in intervals.items()},
+        "map_high": {layer: or_null(high) for layer, (_, high) in intervals.items()},
     }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _require_same_images(run: RunFolder, prepared: Prepared) -> None:

@@ -16,6 +16,8 @@ from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import CodeSpec, parse_code
 from neuralcodes.common.team import Team, shared_folder
 from neuralcodes.evaluation.class_retrieval import (
+    SHOWN_NEIGHBOURS,
+    SHOWN_QUERIES,
     ClassRetrieval,
     class_retrieval,
     evaluate_class_retrieval,
@@ -84,5 +86,6 @@ def _by_views(spec: CodeSpec, values: npt.NDArray[np.float32], groups: Rows) -> 
     database = Database.of(values)
     relevance = ClassRelevance(groups[queries], groups, queries)
     ranks = team_ranks(database.values[queries], database, relevance)
-    near = search_exact(database.values[queries[:10]], database, 5, exclude=queries[:10])
+    first = queries[:SHOWN_QUERIES]
+    near = search_exact(database.values[first], database, SHOWN_NEIGHBOURS, exclude=first)
     return class_retrieval(spec, ranks, near)

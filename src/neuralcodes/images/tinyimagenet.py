@@ -19,7 +19,6 @@ from neuralcodes.images.sources import FolderSource, Source, ZipSource, archive_
 
 SIZE = (64, 64)
 CLASSES = 200
-TRAIN_CLASSES = 190
 FOLDER = "tiny-imagenet-200"
 
 _CLASS_FOLDER = re.compile(r"(?:.*/)?train/([^/]+)/(?:images/)?[^/]*")

@@ -6,7 +6,6 @@ A neighbour counts as found by its distance: of exact copies any will do, and a 
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuralcodes.common.intervals import wilson_interval
 from neuralcodes.index.backend import Floats, IndexBackend
 from neuralcodes.index.ranking import Ranking
 
-Z = 1.959964  # two-sided 95 %
 SEED = 0
 
 
@@ -89,9 +88,8 @@ def recall_interval(shares: npt.NDArray[np.float64], k: int) -> tuple[float, flo
     size = float(count)
     if spread > 0 and count > 1 and shares.var() > 0:
         size = min(spread / (shares.var(ddof=1) / count), count * k)
-    centre = (mean + Z**2 / (2 * size)) / (1 + Z**2 / size)
-    half = Z / (1 + Z**2 / size) * math.sqrt(spread / size + Z**2 / (4 * size**2))
-    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+    low, high = wilson_interval(mean, size)
+    return min(mean, low), max(mean, high)
 
 
 def tune(

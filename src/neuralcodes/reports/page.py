@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from neuralcodes.common.files import write_text
+from neuralcodes.evaluation.class_retrieval import SHOWN_NEIGHBOURS
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.reports import wording
 from neuralcodes.reports.answers import (
@@ -31,7 +32,7 @@ from neuralcodes.reports.pictures import (
     shown_queries,
     thumbnail,
 )
-from neuralcodes.reports.results import SHOWN_NEIGHBOURS, Results, work_out
+from neuralcodes.reports.results import Results, work_out
 from neuralcodes.reports.retraining import changes, summary
 from neuralcodes.reports.style import DARK, LIGHT, svg_bytes
 

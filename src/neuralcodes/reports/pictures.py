@@ -15,9 +15,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import IdentityTransform
 from PIL import Image
 
+from neuralcodes.evaluation.class_retrieval import SHOWN_NEIGHBOURS, SHOWN_QUERIES
 from neuralcodes.images.imageset import ImageSet, Pixels
 from neuralcodes.images.splits import Split
-from neuralcodes.reports.results import SHOWN_NEIGHBOURS, SHOWN_QUERIES, LayerResult
+from neuralcodes.reports.results import LayerResult
 from neuralcodes.reports.style import LIGHT, Style, plain
 from neuralcodes.reports.wording import SPLIT_NAMES, plural, short_title
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from neuralcodes.evaluation.measures import RECALL_LEVELS
 from neuralcodes.reports.content import Comparison
-from neuralcodes.reports.results import Estimate, LayerResult, Results
+from neuralcodes.reports.results import LayerResult, MeanInterval, Results
 from neuralcodes.reports.style import LIGHT, Style, add_legend, new_figure, plain
 from neuralcodes.reports.wording import fraction, listed, percent, span
 from neuralcodes.training.history import Epoch, History, best_epoch
@@ -197,7 +197,7 @@ def map_alt(results: Results, comparison: Comparison | None) -> str:
 
 
 def _curve(
-    axes: Axes, layer: LayerResult, values: Mapping[int, Estimate], style: Style, number: int
+    axes: Axes, layer: LayerResult, values: Mapping[int, MeanInterval], style: Style, number: int
 ) -> None:
     cut_offs = list(values)
     axes.plot(
@@ -214,6 +214,6 @@ def _curve(
         axes.fill_between(cut_offs, lows, highs, color=colour, alpha=0.18, linewidth=0)
 
 
-def _estimate(estimate: Estimate) -> str:
+def _estimate(estimate: MeanInterval) -> str:
     mean, interval = estimate
     return f"{fraction(mean)} ({span(interval)})"

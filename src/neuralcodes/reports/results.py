@@ -22,10 +22,7 @@ from neuralcodes.reports.statistics import (
     share_interval,
 )
 
-SHOWN_QUERIES = 10
-SHOWN_NEIGHBOURS = 5
-
-Estimate = tuple[float, Interval]
+MeanInterval = tuple[float, Interval]
 """A mean and its 95% interval."""
 
 
@@ -44,10 +41,10 @@ class LayerResult:
 
     alias: str
     spec: CodeSpec
-    mean_average_precision: Estimate
+    mean_average_precision: MeanInterval
     precision: npt.NDArray[np.float64]
-    precision_at: Mapping[int, Estimate]
-    recall_at: Mapping[int, Estimate]
+    precision_at: Mapping[int, MeanInterval]
+    recall_at: Mapping[int, MeanInterval]
     neighbours: Ranking
 
     @property
@@ -76,8 +73,8 @@ class Results:
     differences: tuple[LayerDifference, ...]
     chance: float
     counts: Mapping[str, int]
-    accuracy: Mapping[str, Estimate]
-    top5: Mapping[str, Estimate]
+    accuracy: Mapping[str, MeanInterval]
+    top5: Mapping[str, MeanInterval]
     classes: int
     unseen: int
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.paired import Difference, compare_scores
-from neuralcodes.reports.results import Estimate
+from neuralcodes.reports.results import MeanInterval
 from neuralcodes.reports.statistics import mean_and_interval
 from neuralcodes.reports.wording import listed
 
@@ -27,8 +27,8 @@ class Change:
 
     alias: str
     dims: int
-    before: Estimate
-    after: Estimate
+    before: MeanInterval
+    after: MeanInterval
     difference: Difference
 
     @property

@@ -10,23 +10,20 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from neuralcodes.common.intervals import wilson_interval
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.score import Estimate, Score
 
 Interval = tuple[float, float]
 
-Z95 = 1.959963984540054
 UNKNOWN: Interval = (math.nan, math.nan)
 
 
 def share_interval(share: float, count: int) -> Interval:
-    """95% Wilson interval of a share of `count` independent cases."""
+    """95% Wilson interval of a share of `count` independent cases; unknown for none."""
     if not count:
         return UNKNOWN
-    middle = share + Z95**2 / (2 * count)
-    half = Z95 * math.sqrt(share * (1 - share) / count + (Z95 / (2 * count)) ** 2)
-    scale = 1 + Z95**2 / count
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    return wilson_interval(share, count)
 
 
 def share_difference(first: float, n_first: int, second: float, n_second: int) -> Interval:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from neuralcodes.choosing.views import KINDS
 from neuralcodes.common.files import write_text
+from neuralcodes.evaluation.class_retrieval import SHOWN_NEIGHBOURS
 from neuralcodes.reports import wording
 from neuralcodes.reports.content import RunContent
 from neuralcodes.reports.figures import Plot, write_history_figure
 from neuralcodes.reports.page import DARK_PAGE, NARROW, page_environment, plot_forms
 from neuralcodes.reports.plots import history_alt, history_figure
-from neuralcodes.reports.results import SHOWN_NEIGHBOURS
 from neuralcodes.reports.retraining import Change, changes, summary
 
 MOST_VIEWED = 500
