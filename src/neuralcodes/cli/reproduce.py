@@ -13,12 +13,12 @@ from neuralcodes.cli import options
 def reproduce(
     data: options.Data = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/reference"),
-    epochs: options.Epochs = 100,
+    epochs: Annotated[int, options.epochs()] = 100,
     classes: options.Classes = None,
-    train_classes: options.TrainClasses = None,
+    train_classes: Annotated[int | None, options.train_classes("19 of 20, as 190 of 200")] = None,
     device: options.Device = "auto",
     precision: options.TrainPrecision = "auto",
-    keep: options.Keep = "last",
+    keep: Annotated[str, options.keep()] = "last",
     seed: options.Seed = 0,
     resume: options.Resume = False,
 ) -> None:

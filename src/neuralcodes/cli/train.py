@@ -86,22 +86,14 @@ def train(
     freeze: Freeze = "",
     layer_decay: LayerDecay = None,
     epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Train for at most so many epochs.",
-            show_default="100; 10 in retraining, 20 without labels",
-        ),
+        int | None, options.epochs("100; 10 in retraining, 20 without labels")
     ] = None,
     decay_epochs: DecayEpochs = None,
     view_size: ViewSize = None,
     cutmix: CutMix = 0.0,
     classes: options.Classes = None,
     train_classes: Annotated[
-        int | None,
-        typer.Option(
-            help="Train on so many first classes; the others are searched.",
-            show_default="19 of 20, as 190 of 200; 4 of 5 in retraining",
-        ),
+        int | None, options.train_classes("19 of 20, as 190 of 200; 4 of 5 in retraining")
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -118,13 +110,7 @@ def train(
             show_default="0, or as the recipe says",
         ),
     ] = None,
-    keep: Annotated[
-        str | None,
-        typer.Option(
-            help="Weights to evaluate: last or best epoch.",
-            show_default="last; best without labels",
-        ),
-    ] = None,
+    keep: Annotated[str | None, options.keep("last; best without labels")] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     precision: options.TrainPrecision = "auto",
