@@ -1,7 +1,8 @@
 """neuralcodes: image retrieval with neural codes.
 
-Folders in the order that data takes: images → networks → training → codes → index → evaluation →
-reports → experiments → cli. Each imports only from those before it; `common` serves all.
+Folders in the order that data takes: images → networks → training → codes → index → ranking →
+evaluation → choosing → collection → engines → reports → experiments → serve → cli. Each imports
+only from those before it; `common` serves all.
 
 `import neuralcodes` is fast: torch and the rest load when something that needs them is used. What
 it does is logged under `neuralcodes`, which nobody hears who does not listen.

@@ -2,5 +2,5 @@
 
 In: nothing of ours.  Out: small helpers without opinions about images or codes.
 Public: `UserError`, `Registry`, `atomic_write`, `write_json`, `read_json`, `progress`,
-`describe_machine`.
+`wilson_interval`, `describe_machine`, `Team`.
 """

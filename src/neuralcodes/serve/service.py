@@ -1,4 +1,12 @@
-"""`Service`: what the API and the page may ask of a collection, each as one typed function."""
+"""`Service`: what the API and the page may ask of a collection, each as one typed function.
+
+A request's is had by `services.service_of`; what it gives are the types of `models`. Its functions
+may be called from any thread, and they block: write routes as `def`, not `async def`. Refusals are
+`errors.RefusedError` (message, status), which the application answers as JSON unless the page's
+route catches them. Answers get a strict content security policy (`security.POLICY`: no inline
+script or style, no `eval`, nothing from outside). Forms that change something need no token of
+their own: `security.Guard` checks where they come from.
+"""
 
 from __future__ import annotations
 

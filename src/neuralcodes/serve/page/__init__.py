@@ -1,5 +1,7 @@
 """The page: HTML over the same `Service` that the API has, a module for each section.
 
+In: requests of people's browsers.  Out: `add_page`, which adds the page's routes.
+
 Every search, region, filter and page of results is an address; forms that change something answer
 with a redirect to one. It works without scripts but for dropping, drawing and the map; htmx
 (vendored in `static`, 0BSD) swaps parts in place. `keys` is the one table of keys.
