@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from painted import lay_pictures, paint
 from PIL import Image, ImageOps
 
-from neuralcodes.collection import calibration
+from neuralcodes.collection import calibration, duplicates
 from neuralcodes.collection.calibration import pair_distances
 from neuralcodes.collection.collection import Collection
 from neuralcodes.collection.duplicates import join
+from neuralcodes.collection.searching import Searcher
 from neuralcodes.common.errors import UserError
 
 Make = Callable[..., Collection]
@@ -112,8 +113,6 @@ def test_pairs_marked_as_different_never_come_back(doubled: Collection, tmp_path
 
 
 def test_a_threshold_of_ones_own(doubled: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    from neuralcodes.collection import duplicates
-
     assert len(names(doubled, 0.0)) == 1  # the exact copies
     assert len(max(names(doubled, 2.0), key=len)) == 47
     monkeypatch.setattr(duplicates, "MOST_PAIRS", 10)
@@ -131,12 +130,29 @@ def test_too_few_pictures_to_measure_on(make: Make, tmp_path: Path) -> None:
 def test_the_index_finds_the_same_pairs(
     doubled: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from neuralcodes.collection import duplicates
-
     threshold = doubled.duplicates().threshold
     all_pairs = names(doubled, threshold)
     monkeypatch.setattr(duplicates, "EXACT_UP_TO", 10)
     assert names(doubled, threshold) == all_pairs
+
+
+def test_tiles_miss_no_pair_and_find_none_twice(
+    doubled: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """45 codes in tiles of 12, cut into blocks of 4, against all their distances."""
+    monkeypatch.setattr(duplicates, "BLOCK", 4)
+    monkeypatch.setattr(duplicates, "TILE_BLOCKS", 3)
+    snapshot = doubled.store.snapshot()
+    ids = snapshot.alive
+    distances, rows = pair_distances(snapshot.vectors(ids))
+    threshold = float(np.median(distances))
+    found = duplicates.near_pairs(snapshot, Searcher(doubled.store), threshold)
+    within = distances <= threshold
+    assert {(one, two) for _, one, two in found} == set(map(tuple, ids[rows[within]].tolist()))
+    assert len(found) == within.sum() > 400
+    np.testing.assert_allclose(
+        [apart for apart, *_ in found], np.sort(distances[within]), atol=1e-6
+    )
 
 
 @given(
