@@ -16,7 +16,8 @@ def model_card(figures: dict[str, Any], record: Path) -> str:
 
     Args:
         figures: what `shipped.json` holds.
-        record: folder with `stage-N/config.json` and `history.csv`.
+        record: folder with `stage-N/config.json` and `history.csv`, and `mean.json`, which names
+            the runs whose mean ships.
     """
     lines = []
     for stage in sorted(record.glob("stage-*")):
@@ -34,4 +35,7 @@ def model_card(figures: dict[str, Any], record: Path) -> str:
             f"- {stage.name}: {len(epochs)} epochs on views of {views}×{views}, the rate of "
             f"{recipe['learning_rate']:g} {falls}; validation accuracy {accuracy:.4f}"
         )
+    runs = read_json(record / "mean.json")["of"]
+    if len(runs) > 1:
+        lines.append(f"\nWhat ships is the mean of the weights of {', '.join(runs)}.")
     return TEMPLATE.read_text(encoding="utf-8").format(stages="\n".join(lines), **figures)

@@ -33,6 +33,10 @@ MODERN = {
     "decay_epochs": 2, "label_smoothing": 0.1, "average": 0.9,
     "augmentation": Augmentation(size=12, cutmix=0.5, erase=0.3),
 }  # fmt: skip
+CONTRAST = {
+    **MODERN, "augmentation": Augmentation(size=12), "contrast": 0.5, "temperature": 0.2,
+    "memory": 64,
+}  # fmt: skip
 VIEWS = {
     "max_epochs": 5, "keep": "best", "network": "compact", "optimizer": "sgd", "start": 3,
     "learning_rate": 0.02, "momentum": 0.9, "decay_epochs": 4, "average": 0.9, "freeze": "blocks.1",
@@ -95,7 +99,9 @@ def assert_whole(folder: Path, result: dict[str, Any], wanted: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    "options", [LAST, BEST, BF16, MODERN, VIEWS], ids=["last", "best", "bf16", "modern", "views"]
+    "options",
+    [LAST, BEST, BF16, MODERN, CONTRAST, VIEWS],
+    ids=["last", "best", "bf16", "modern", "contrast", "views"],
 )
 def test_killed_at_random_moments(
     tmp_path: Path, unbroken: Callable[..., Any], options: dict[str, Any]

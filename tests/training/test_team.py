@@ -33,6 +33,7 @@ MODERN = {
     "batch_size": 33, "augmentation": {"size": 12, "erase": 0.3},
 }  # fmt: skip
 CUTMIX = {**MODERN, "augmentation": {"size": 12, "cutmix": 0.7}}
+CONTRAST = {**MODERN, "contrast": 0.5, "temperature": 0.2, "memory": 64}
 VIEWS = {
     "max_epochs": 2, "count": 60, "network": "compact", "optimizer": "sgd",
     "learning_rate": 1e-3, "momentum": 0.9, "objective": "views", "temperature": 0.2,
@@ -75,6 +76,7 @@ def require_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         pytest.param(FOUNDING, id="founding"),
         pytest.param(MODERN, id="modern", marks=pytest.mark.lengthy),
         pytest.param(CUTMIX, id="cutmix", marks=pytest.mark.lengthy),
+        pytest.param(CONTRAST, id="contrast", marks=pytest.mark.lengthy),
         pytest.param(VIEWS, id="views", marks=pytest.mark.lengthy),
     ],
 )

@@ -220,8 +220,7 @@ def _objective(
         raise UserError("--batch-size 1: batch normalisation needs at least 2 images a step")
     if recipe.objective == "views":
         return Views(network, kind, recipe, runtime, share)
-    together = share.team.learn_together(network)
-    return Classes(runtime.training_forward(together), recipe, runtime, share)
+    return Classes(network, kind, recipe, runtime, share)
 
 
 def _learns_statistics(network: nn.Module) -> bool:
@@ -279,6 +278,7 @@ def train_once(
     optimizer, average, share = trainee.optimizer, trainee.average, trainee.share
     tally = Tally(batches.runtime.device)
     trainee.learning.start_epoch(trainee.network)
+    objective.begin_epoch()
     if (
         len(order) % recipe.batch_size == 1
         and len(order) > 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from neuralcodes.training.classification import (
     Tally,
     evaluate_classifier,
 )
+from neuralcodes.training.contrast import Contrast
 from neuralcodes.training.recipe import Recipe
 from neuralcodes.training.sharing import ALONE_SHARE, Share
 
@@ -55,6 +56,9 @@ class Objective(Protocol):
     needs_all: bool
     """Whether every rank of a team must be given the whole batch."""
 
+    def begin_epoch(self) -> None:
+        """Forget what the last epoch left, so that a resumed run is an unbroken one."""
+
     def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
         """Loss of a training batch.
 
@@ -71,32 +75,51 @@ class Objective(Protocol):
 class Classes:
     """Cross-entropy of the classes, of the images or of random views of them.
 
+    With a recipe's `contrast` also the supervised contrastive loss of the codes; then the network
+    is never compiled.
+
     Args:
-        forward: images → logits.
+        network: that learns.
+        kind: of it; the code is its default layer.
         recipe, runtime: of the training.
         share: this rank's part of each batch.
     """
 
     def __init__(
         self,
-        forward: Callable[[torch.Tensor], torch.Tensor],
+        network: nn.Module,
+        kind: NetworkKind,
         recipe: Recipe,
         runtime: Runtime,
         share: Share = ALONE_SHARE,
     ) -> None:
         self._share = share
-        self.needs_all = bool(recipe.augmentation is not None and recipe.augmentation.cutmix)
-        self._forward = forward
+        mixed = recipe.augmentation is not None and recipe.augmentation.cutmix
+        self.needs_all = bool(mixed or recipe.contrast)
+        self._contrast: Contrast | None = None
+        self._forward: Callable[[torch.Tensor], Any]
+        if recipe.contrast:
+            layer = resolve_layer(network, kind.default_layer, kind.layers)
+            self._contrast = Contrast(recipe.contrast, recipe.temperature, recipe.memory)
+            self._forward = share.team.learn_together(_CodesAndLogits(network, layer))
+        else:
+            self._forward = runtime.training_forward(share.team.learn_together(network))
         self._recipe = recipe
         self._runtime = runtime
+
+    def begin_epoch(self) -> None:
+        """The memory of codes is of one epoch."""
+        if self._contrast is not None:
+            self._contrast.forget()
 
     def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
         """Loss of a training batch; see `Objective`."""
         how = self._recipe.augmentation
         share = self._share
         counted = share.team.leads or not share.whole
+        everyone = labels
         if how is None:
-            logits = self._logits(pixels)
+            logits, codes = self._run(pixels)
             return Outcome(self._loss(logits, labels), logits, labels, share.weight, counted)
         if self.needs_all and not share.whole:
             views = augment(pixels, labels, how, draw)
@@ -105,22 +128,49 @@ class Classes:
         else:
             views = augment(pixels, labels, how, draw, share.part)
             pixels, others = views.pixels, views.others
-        logits = self._logits(pixels)
+        logits, codes = self._run(pixels)
         loss = self._loss(logits, labels)
         if views.share < 1:
             loss = views.share * loss + (1 - views.share) * self._loss(logits, others)
+        if self._contrast is not None and codes is not None:
+            # of the whole batch, on every rank: not weighed by its rows
+            loss = loss + self._contrast(share.whole_batch(codes), everyone) / share.weight
         return Outcome(loss, logits, labels, share.weight, counted)
 
     def evaluate(self, network: nn.Module, batches: Batches) -> ClassifierScore:
         """As a classifier of the images as they are."""
         return evaluate_classifier(network, batches)
 
-    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _run(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         with self._runtime.autocast():
-            return self._forward(pixels).float()
+            given = self._forward(pixels)
+        if self._contrast is None:
+            return given.float(), None
+        logits, codes = given
+        return logits.float(), codes.float().flatten(1)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+
+
+class _CodesAndLogits(nn.Module):
+    """A network that gives its code beside its logits, of one pass."""
+
+    def __init__(self, network: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.network = network
+        self._layer = layer
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen: list[torch.Tensor] = []
+        # copies: the next layer may write into them
+        handle = self.network.get_submodule(self._layer).register_forward_hook(
+            lambda _module, _inputs, output: seen.append(output.clone())
+        )
+        try:
+            return self.network(pixels), seen[0]
+        finally:
+            handle.remove()
 
 
 class Views:
@@ -153,6 +203,9 @@ class Views:
         self._share = share
         self._codes = share.team.learn_together(_Codes(network, self._layer), partly=True)
         self._runtime = runtime
+
+    def begin_epoch(self) -> None:
+        """Nothing is kept from batch to batch."""
 
     def step(self, pixels: torch.Tensor, labels: torch.Tensor, draw: torch.Generator) -> Outcome:
         """Loss of a training batch; see `Objective`. The scores are 2k×2k."""

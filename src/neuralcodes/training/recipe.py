@@ -45,7 +45,10 @@ class Recipe:
             the learnt ones (1) (Wortsman et al., CVPR 2022).
         objective: learn the "classes" of images, or which "views" are of one image; see
             `neuralcodes.training.objective`.
-        temperature: that the cosines between views are divided by; of "views".
+        temperature: that the cosines between codes are divided by; of "views" and `contrast`.
+        contrast: weight of the supervised contrastive loss of the codes beside the classes' own;
+            see `neuralcodes.training.contrast`. 0 for none.
+        memory: earlier codes that it compares with.
     """
 
     learning_rate: float = 1e-4
@@ -71,6 +74,8 @@ class Recipe:
     blend: float = 1.0
     objective: Literal["classes", "views"] = "classes"
     temperature: float = 0.0
+    contrast: float = 0.0
+    memory: int = 0
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
@@ -92,7 +97,7 @@ class Recipe:
         for name in ("momentum", "label_smoothing", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)}: must be at least 0 and below 1")
-        for name in ("weight_decay", "warmup_epochs", "decay_epochs"):
+        for name in ("weight_decay", "warmup_epochs", "decay_epochs", "contrast", "memory"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} {getattr(self, name)}: must be 0 or above")
         if not 0 < self.layer_decay <= 1:
@@ -104,14 +109,15 @@ class Recipe:
     def _check_objective(self) -> None:
         if self.objective not in ("classes", "views"):
             raise UserError(f"objective {self.objective}: choose classes or views")
-        if self.objective == "classes":
+        if self.objective == "classes" and not self.contrast:
             return
+        what = "contrast" if self.objective == "classes" else "objective views"
         if self.augmentation is None or self.augmentation.cutmix:
-            raise UserError("objective views: give an augmentation, and one without cutmix")
+            raise UserError(f"{what}: give an augmentation, and one without cutmix")
         if not 0 < self.temperature < math.inf:
             raise UserError(f"temperature {self.temperature}: must be above 0")
         if self.batch_size < 2:
-            raise UserError(f"--batch-size {self.batch_size}: views need others; give at least 2")
+            raise UserError(f"--batch-size {self.batch_size}: {what} needs others; give at least 2")
 
     def rate_at(self, epochs: float) -> float:
         """The learning rate after so many epochs (a fraction within one)."""

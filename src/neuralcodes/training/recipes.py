@@ -18,6 +18,7 @@ def founding(**changes: Any) -> Recipe:
 def modern(**changes: Any) -> Recipe:
     """The recipe of our own network, `compact`; the reasons are in results/EXPERIMENTS.md.
 
+    Besides the classes' own loss the codes of a class are drawn together (`training.contrast`).
     With `decay_epochs=0` the rate stays up, so that a run can go on for as long as there is time;
     what ships is a last part from its weights, in which the rate falls to zero.
     """
@@ -25,6 +26,7 @@ def modern(**changes: Any) -> Recipe:
         "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
         "batch_size": 128, "max_epochs": 100, "patience": 1000, "warmup_epochs": 1.0,
         "label_smoothing": 0.1, "average": 0.999, "augmentation": Augmentation(),
+        "contrast": 1.0, "temperature": 0.07, "memory": 4096,
     }  # fmt: skip
     return Recipe(**{**chosen, **changes})
 
@@ -103,7 +105,9 @@ def make_recipe(
     if decay_epochs is None:
         decay_epochs = max(0, recipe.max_epochs - int(recipe.warmup_epochs))
     if views is not None:
-        recipe = replace(recipe, augmentation=views)
+        # an image of two classes has no partners
+        contrast = 0.0 if views.cutmix else recipe.contrast
+        recipe = replace(recipe, augmentation=views, contrast=contrast)
     return replace(recipe, decay_epochs=decay_epochs)
 
 
