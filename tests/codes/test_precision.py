@@ -1,8 +1,10 @@
 """No quality is lost by what makes it faster: mAP to 1e-3, on real pictures with labels.
 
-Searched are 600 handwritten digits by the shipped network. `torch.compile` is for training on a
-GPU only, and stands in `tests/training`.
+Searched are 600 handwritten digits by the shipped network. `torch.compile` is for training on a GPU
+only; here its pass is compared on the CPU.
 """
+
+import shutil
 
 import numpy as np
 import pytest
@@ -58,3 +60,40 @@ def test_stored_in_fewer_bytes(made, kind):
     fitted = kind.fit(Training(whole), None)
     kept = fitted.decode(fitted.encode(whole))
     assert mean_precision(kept, labels) == pytest.approx(mean_precision(whole, labels), abs=LOST)
+
+
+@pytest.fixture
+def compiler():
+    """Skips where `torch.compile` has no C++ compiler to call."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        name = get_cpp_compiler()
+    except Exception as error:
+        pytest.skip(f"torch.compile needs a C++ compiler: {error}")
+    if shutil.which(name) is None:
+        pytest.skip(f"torch.compile needs a C++ compiler: no {name}")
+
+
+def test_a_compiled_pass_loses_no_precision(compiler):
+    """By the network's last layer, which is what a compiled pass gives."""
+    from torch._dynamo.utils import counters
+
+    digits = load_digits()
+    pictures = [Image.fromarray((one * 15).astype(np.uint8)) for one in digits.images[:COUNT]]
+    large = [one.resize((64, 64), Image.Resampling.BICUBIC).convert("RGB") for one in pictures]
+    encoder = Encoder(
+        open_network("shipped"), [parse_code("shipped")], Runtime(torch.device("cpu"), "fp32")
+    )
+    inputs = encoder.inputs(np.stack([np.asarray(one) for one in large]))
+    found = []
+    for compiled in (False, True):
+        forward = Runtime(torch.device("cpu"), "fp32", compiled).training_forward(encoder.module)
+        before = counters["stats"]["unique_graphs"]
+        with torch.inference_mode():
+            parts = [forward(inputs[at : at + 100]) for at in range(0, COUNT, 100)]
+        assert (counters["stats"]["unique_graphs"] > before) == compiled
+        codes = torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
+        found.append(mean_precision(codes, digits.target[:COUNT]))
+    assert 0.3 < found[0] < 0.9
+    assert found[1] == pytest.approx(found[0], abs=LOST)
