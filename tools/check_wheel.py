@@ -71,7 +71,7 @@ import neuralcodes as nc
 
 collection = nc.Collection.open("pictures.nc")
 reveal_type(collection.search("a.jpg", k=3))
-collection.search(3.5)
+collection.search("a.jpg", k="three")
 """
 TYPES = """\
 [mypy]

@@ -133,7 +133,7 @@ def test_ranks_judge_a_run_as_one(
     else:
         trained = command(
             "train", "--out", run, "--data", digit_folders, "--labels", "none", "--network",
-            "small", "--epochs", 1, "--recipe", "modern", "--device", "cpu", "--precision", "fp32",
+            "small", "--epochs", 1, "--device", "cpu", "--precision", "fp32",
         )  # fmt: skip
         assert trained.returncode == 0, trained.stderr
     found = []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from itertools import count
 from pathlib import Path
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from training_worker import result, train_digits
 
 from neuralcodes.common.errors import UserError
@@ -23,7 +25,10 @@ def main(folder: Path) -> None:
         options["augmentation"] = Augmentation(**options["augmentation"])
     torch.set_num_threads(1)
     team, _ = start_team("cpu")
-    if die is not None and team.rank == die["rank"]:
+    if die is not None and "after_steps" in die:
+        if team.rank == die["rank"]:
+            _die_after(die["after_steps"])
+    elif die is not None and team.rank == die["rank"]:
 
         def watch(event: str, args: tuple[object, ...]) -> None:
             if event == "os.rename" and die["at"] in str(args):
@@ -41,6 +46,16 @@ def main(folder: Path) -> None:
     if Team.current().leads:
         weights = {name: value.tolist() for name, value in trained.network.state_dict().items()}
         write_json(folder / "result.json", {**result(trained), "tensors": weights})
+
+
+def _die_after(steps: int) -> None:
+    taken = count(1)
+
+    def step(*_: object) -> None:
+        if next(taken) == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    register_optimizer_step_post_hook(step)
 
 
 if __name__ == "__main__":
