@@ -48,7 +48,7 @@ EXTRAS = {
     "parquet": "neuralcodes export pictures.nc out",
     "datasets": f"python -c '{OPENED} print(opened.to_dataset())'",
     "heic": "neuralcodes search pictures.nc picture.heic",
-    "hf": "neuralcodes layers hf:vit",
+    "hf": "neuralcodes layers hf:./vit",
     "cluster": "neuralcodes index pictures --collection milvus.nc --backend milvus:codes.db",
 }
 MADE = """
@@ -175,21 +175,23 @@ def check_service(empty: Environment) -> None:
         cwd=empty.folder, env=empty.variables(), text=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    said = process.stdout.readline()
-    address = said.partition(" at ")[2].split()[0].rstrip("/")
+    try:
+        address = process.stdout.readline().partition(" at ")[2].split()[0].rstrip("/")
 
-    def get(path: str) -> str:
-        with urllib.request.urlopen(address + path, timeout=60) as answer:
-            return str(answer.read().decode())
+        def get(path: str) -> str:
+            with urllib.request.urlopen(address + path, timeout=60) as answer:
+                return str(answer.read().decode())
 
-    page = get("/")
-    needed = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page))
-    assert needed, page
-    for path in needed:
-        assert get(path), path
-    assert '"matches"' in get("/api/v1/search?id=1&k=3")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
+        page = get("/")
+        needed = set(re.findall(r'(?:src|href)="(/[^"]*(?:\.js|\.css|\.svg)[^"]*)"', page))
+        assert len(needed) >= 4, page
+        for path in needed:
+            assert get(path), path
+        assert '"matches"' in get("/api/v1/search?id=1&k=3")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
     print(f"serve: the page and {len(needed)} files of it")
 
 
