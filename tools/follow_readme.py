@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -96,6 +97,16 @@ def steps(readme: str) -> Iterator[Step]:
         yield Step(commands, shown)
 
 
+def copy_of(repository: Path, clone: Path) -> None:
+    """A clone; where git gives none, the files without what is built."""
+    done = subprocess.run(["git", "clone", "--quiet", repository, clone], check=False)
+    if done.returncode:
+        print("not a repository that git clones; its files are copied", flush=True)
+        shutil.rmtree(clone, ignore_errors=True)
+        built = shutil.ignore_patterns(".*", "runs", "data", "site", "build", "dist", "*.egg-info")
+        shutil.copytree(repository, clone, ignore=built)
+
+
 def main() -> None:
     """Clone, and follow."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -104,7 +115,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clone = (asked.keep or Path(folder) / "neuralcodes").resolve()
         if not clone.exists():
-            subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+            copy_of(ROOT, clone)
         home = Path(folder) / "home"
         home.mkdir()
         shell = Shell(clone, home)
