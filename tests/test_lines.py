@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
+from types import ModuleType
 
-TOOL = Path(__file__).resolve().parent.parent / "tools" / "lines.py"
+from scripts import load_script
 
 SOURCE = '''"""A module.
 
@@ -32,12 +31,8 @@ class Circle:
 '''
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("lines", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load() -> ModuleType:
+    return load_script("tools/lines.py")
 
 
 def test_docstrings_comments_and_blanks_are_no_code():

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from scripts import ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def follow() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("follow", ROOT / "tools" / "follow_readme.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["follow"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/follow_readme.py")
 
 
 PAGE = """

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from neuralcodes.index.milvus import MilvusIndex
-
-ROOT = Path(__file__).parents[2]
+from scripts import ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def model() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "cost_model", ROOT / "benchmarks" / "cost_model.py"
-    )
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules["cost_model"] = made
-    spec.loader.exec_module(made)
-    return made
+    return load_script("benchmarks/cost_model.py")
 
 
 def test_the_docs_table_is_the_models(model: ModuleType) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -12,18 +10,12 @@ import torch
 from neuralcodes.common.errors import UserError
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import get_network
-
-TOOL = Path(__file__).parents[2] / "tools" / "ship.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def ship() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ship", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/ship.py")
 
 
 def network(seed: int, classes: int = 3) -> OpenNetwork:

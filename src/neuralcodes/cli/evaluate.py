@@ -57,10 +57,7 @@ def evaluate(
             "files under the same names."
         ),
     ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster, HOST:PORT or auto.", show_default="this machine"),
-    ] = None,
+    address: options.RayAddress = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a run on classes it never saw, or codes by a protocol of the field."""

@@ -74,10 +74,7 @@ def index(
             "pictures under the same names. The codes are the same."
         ),
     ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster, HOST:PORT or auto.", show_default="this machine"),
-    ] = None,
+    address: options.RayAddress = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Networks at work with ray.", show_default="one a GPU, or a processor"),

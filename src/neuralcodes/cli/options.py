@@ -29,6 +29,10 @@ CodePrecision = Annotated[
 Seed = Annotated[int, typer.Option(help="Of weights, order of images and dropout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")]
 Run = Annotated[Path, typer.Argument(help="A run folder.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster, HOST:PORT or auto.", show_default="this machine"),
+]
 
 
 def epochs(default: str | bool = True) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from neuralcodes.index.backend import Floats, Ids, Parameters, Vectors, register
+from neuralcodes.index.backend import Floats, Ids, Vectors, register
 from neuralcodes.index.faiss_base import load_faiss
 from neuralcodes.index.faiss_ivfpq import (
     IvfPqParameters,
@@ -136,8 +136,7 @@ def _query_by_query(whole: Any) -> Any:
     return whole
 
 
-def _bytes(parameters: Parameters, dims: int, count: int) -> int:
-    assert isinstance(parameters, IvfPqParameters)
+def _bytes(parameters: IvfPqParameters, dims: int, count: int) -> int:
     width = parameters.reduced or dims
     code = 4 * dims + parameters.pieces // 2 + 8 + 9  # FAISS's position and our id and tombstone
     return count * code + 4 * width * parameters.lists

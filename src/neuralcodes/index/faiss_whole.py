@@ -7,7 +7,6 @@ call FAISS by addresses and to take square roots.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,6 @@ class WholeCodesIndex(FaissIndex):
         super().__init__(dims, parameters, vectors)
         self._looked_at: tuple[Mask, bool, int] | None = None
         self._plain: tuple[tuple[int, int, int], Any] | None = None
-
-    @abstractmethod
-    def _search_parameters(self, selector: Any, k: int) -> Any:
-        """See `FaissIndex`."""
 
     def search(
         self, queries: Floats, k: int, exclude: Ids | None = None, allowed: Mask | None = None

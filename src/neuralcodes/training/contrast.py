@@ -59,8 +59,7 @@ class Contrast:
 
     def forget(self) -> None:
         """Begin without a memory, as every epoch does, so that a resumed run is an unbroken one."""
-        self._codes: torch.Tensor | None = None
-        self._labels: torch.Tensor | None = None
+        self._past: tuple[torch.Tensor, torch.Tensor] | None = None  # codes, labels
 
     def __call__(self, codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The weighted loss of a batch, which is remembered for the next ones.
@@ -69,10 +68,10 @@ class Contrast:
             codes: float32 k×d.
             labels: int64 k.
         """
-        past, theirs = self._codes, self._labels
-        if past is None or theirs is None:
-            past, theirs = codes.detach()[:0], labels[:0]
+        past, theirs = self._past or (codes.detach()[:0], labels[:0])
         loss = contrast_loss(codes, labels, past, theirs, self._temperature)
-        self._codes = torch.cat([codes.detach(), past])[: self._memory]
-        self._labels = torch.cat([labels, theirs])[: self._memory]
+        self._past = (
+            torch.cat([codes.detach(), past])[: self._memory],
+            torch.cat([labels, theirs])[: self._memory],
+        )
         return self._weight * loss

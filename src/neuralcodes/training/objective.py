@@ -7,7 +7,7 @@ the same image; "accuracy" is how often that view is the nearest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -94,14 +94,13 @@ class Classes:
         share: Share = ALONE_SHARE,
     ) -> None:
         self._share = share
-        mixed = recipe.augmentation is not None and recipe.augmentation.cutmix
-        self.needs_all = bool(mixed or recipe.contrast)
+        self.needs_all = bool(recipe.augmentation is not None and recipe.augmentation.cutmix)
         self._contrast: Contrast | None = None
         self._forward: Callable[[torch.Tensor], Any]
         if recipe.contrast:
             layer = resolve_layer(network, kind.default_layer, kind.layers)
             self._contrast = Contrast(recipe.contrast, recipe.temperature, recipe.memory)
-            self._forward = share.team.learn_together(_CodesAndLogits(network, layer))
+            self._forward = share.team.learn_together(_Tapped(network, [layer, ""]))
         else:
             self._forward = runtime.training_forward(share.team.learn_together(network))
         self._recipe = recipe
@@ -117,7 +116,6 @@ class Classes:
         how = self._recipe.augmentation
         share = self._share
         counted = share.team.leads or not share.whole
-        everyone = labels
         if how is None:
             logits, codes = self._run(pixels)
             return Outcome(self._loss(logits, labels), logits, labels, share.weight, counted)
@@ -134,7 +132,8 @@ class Classes:
             loss = views.share * loss + (1 - views.share) * self._loss(logits, others)
         if self._contrast is not None and codes is not None:
             # of the whole batch, on every rank: not weighed by its rows
-            loss = loss + self._contrast(share.whole_batch(codes), everyone) / share.weight
+            known = share.whole_batch(torch.cat([codes, labels[:, None].to(codes)], dim=1))
+            loss = loss + self._contrast(known[:, :-1], known[:, -1].long()) / share.weight
         return Outcome(loss, logits, labels, share.weight, counted)
 
     def evaluate(self, network: nn.Module, batches: Batches) -> ClassifierScore:
@@ -146,31 +145,11 @@ class Classes:
             given = self._forward(pixels)
         if self._contrast is None:
             return given.float(), None
-        logits, codes = given
+        codes, logits = given
         return logits.float(), codes.float().flatten(1)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
-
-
-class _CodesAndLogits(nn.Module):
-    """A network that gives its code beside its logits, of one pass."""
-
-    def __init__(self, network: nn.Module, layer: str) -> None:
-        super().__init__()
-        self.network = network
-        self._layer = layer
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        seen: list[torch.Tensor] = []
-        # copies: the next layer may write into them
-        handle = self.network.get_submodule(self._layer).register_forward_hook(
-            lambda _module, _inputs, output: seen.append(output.clone())
-        )
-        try:
-            return self.network(pixels), seen[0]
-        finally:
-            handle.remove()
 
 
 class Views:
@@ -201,7 +180,7 @@ class Views:
         self._temperature = recipe.temperature
         self._layer = resolve_layer(network, kind.default_layer, kind.layers)
         self._share = share
-        self._codes = share.team.learn_together(_Codes(network, self._layer), partly=True)
+        self._codes = share.team.learn_together(_Tapped(network, [self._layer]), partly=True)
         self._runtime = runtime
 
     def begin_epoch(self) -> None:
@@ -211,7 +190,7 @@ class Views:
         """Loss of a training batch; see `Objective`. The scores are 2k×2k."""
         views = self._views(pixels, labels, draw, self._share.part)
         with self._runtime.autocast():
-            codes = self._codes(views)
+            (codes,) = self._codes(views)
         found = self._outcome(self._share.whole_batch(codes.float().flatten(1)))
         return replace(found, counted=self._share.team.leads)
 
@@ -243,17 +222,16 @@ class Views:
         return Outcome(F.cross_entropy(logits, wanted), logits, wanted)
 
 
-class _Codes(nn.Module):
-    """A network up to its code."""
+class _Tapped(nn.Module):
+    """A network that gives the outputs of some of its layers; its own is that of layer ""."""
 
-    def __init__(self, network: nn.Module, layer: str) -> None:
+    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
         super().__init__()
         self.network = network
-        self._layer = layer
-        self._tap = Tap(network, [layer])
+        self._tap = Tap(network, layers)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self._tap(pixels)[self._layer]
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self._tap(pixels).values())
 
 
 def view_scores(codes: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
