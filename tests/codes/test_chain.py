@@ -286,11 +286,12 @@ def test_fitted_spec_extends_the_code_before():
 def test_bytes_of_a_code_are_told_without_torch():
     transforms = ("pca128:00", "opq16:11")
     program = (
-        "import sys; from dataclasses import replace; from test_spec import SPEC;"
-        f"print(replace(SPEC, transforms={transforms!r}).bytes_per_code, 'torch' in sys.modules)"
+        "import sys; from dataclasses import replace; from made import make_spec;"
+        f"spec = replace(make_spec(2048), transforms={transforms!r});"
+        "print(spec.bytes_per_code, 'torch' in sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-c", program],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert result.stdout.split() == ["16", "False"], result.stderr

@@ -14,7 +14,7 @@ from training_worker import result, train_digits
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json
-from neuralcodes.common.team import Team, start_team
+from neuralcodes.common.team import Team, end_of_team, start_team
 from neuralcodes.training.augmentation import Augmentation
 
 
@@ -59,8 +59,11 @@ def _die_after(steps: int) -> None:
 
 
 if __name__ == "__main__":
+    status = 0
     try:
         main(Path(sys.argv[1]))
     except UserError as error:
         print(f"neuralcodes: {error}", file=sys.stderr)
-        sys.exit(2)
+        status = 2
+    end_of_team(status)
+    sys.exit(status)

@@ -35,6 +35,7 @@ from neuralcodes.cli import (
 )
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.logs import show_logs
+from neuralcodes.common.team import end_of_team
 
 app = typer.Typer(
     help="Image retrieval with neural codes.",
@@ -100,6 +101,9 @@ def main() -> None:
     """Run the command line. Exit status: 0 done, 2 a user can mend it, 130 interrupted."""
     try:
         app()
+    except SystemExit as end:  # how typer ends
+        end_of_team(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
     except UserError as error:
         _leave(f"neuralcodes: {error}", 2)
     except MemoryError:
@@ -110,4 +114,5 @@ def main() -> None:
 
 def _leave(line: str, status: int) -> None:
     print(" ".join(line.split()), file=sys.stderr)
+    end_of_team(status)
     sys.exit(status)
