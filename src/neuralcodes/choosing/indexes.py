@@ -14,13 +14,13 @@ from neuralcodes.choosing.timing import NEAREST
 from neuralcodes.codes.transforms.base import Floats
 from neuralcodes.codes.transforms.rows import StoredRows
 from neuralcodes.common.errors import UserError
-from neuralcodes.index.backend import IndexBackend, get_backend
+from neuralcodes.index.backend import IndexBackend, backend_names, get_backend
 from neuralcodes.index.choose import choose_index
 from neuralcodes.index.exact import search_exact
 from neuralcodes.index.recall import measure, tune
 from neuralcodes.index.scan import ScanIndex
 
-BACKENDS = ("exact", "flat", "hnsw", "ivfpq")
+ALL = "all"  # stands for every backend that is installed and needs no place
 TARGET = 0.95
 HELD_OUT = 200  # queries, at most
 SLOW = 5.0  # milliseconds; a search that is faster needs no approximation
@@ -59,6 +59,23 @@ class Indexed:
     def from_json(cls, value: dict[str, Any]) -> Indexed:
         """Read what `to_json` wrote."""
         return cls(**value)
+
+
+def expand_backends(names: Sequence[str]) -> tuple[str, ...]:
+    """Backends by name, each once, with `ALL` written out: ours and those of other packages.
+
+    Raises:
+        UserError: there is no such backend, or it wants a place; for `ALL`, an installed plug-in
+            cannot be loaded.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if name == ALL:
+            found.update(dict.fromkeys(backend_names(local=True)))
+        else:
+            get_backend(name)
+            found[name] = None
+    return tuple(found)
 
 
 def measure_index(
@@ -135,7 +152,7 @@ def choose_backend(measured: Sequence[Indexed], code: str) -> Indexed | None:
     if not mine:
         return None
     exact = min(
-        (one for one in mine if one.backend in ("exact", "flat")),
+        (one for one in mine if get_backend(one.backend).exact),
         key=lambda one: (one.backend != "exact", one.milliseconds),
         default=None,
     )

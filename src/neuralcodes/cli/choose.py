@@ -48,10 +48,10 @@ def choose(
     indexes: Annotated[
         str,
         typer.Option(
-            help="Measured on the few best codes, also milvus:FILE.db or milvus:http://HOST:19530; "
-            "none for no index."
+            help="Measured on the few best codes, joined by commas. all: every one installed that "
+            "needs no place. Also milvus:FILE.db or milvus:http://HOST:19530; none for no index."
         ),
-    ] = "exact,flat,hnsw,ivfpq",
+    ] = "all",
     budget: Annotated[
         str | None, typer.Option(help="What a stored code may take, for instance 64B.")
     ] = None,

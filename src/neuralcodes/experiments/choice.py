@@ -24,7 +24,7 @@ from neuralcodes.choosing.grid import (
     canonical_poolings,
     expand,
 )
-from neuralcodes.choosing.indexes import BACKENDS, choose_backend
+from neuralcodes.choosing.indexes import ALL, choose_backend, expand_backends
 from neuralcodes.choosing.kept import Kept
 from neuralcodes.choosing.layers import (
     NAMED,
@@ -59,7 +59,6 @@ from neuralcodes.common.machine import describe_machine, source_commit, versions
 from neuralcodes.experiments.choice_commands import building_commands
 from neuralcodes.experiments.choice_images import Chosen, choose_images
 from neuralcodes.images.imageset import ImageSet
-from neuralcodes.index.backend import get_backend
 from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.reports.choice import write_choice_report
@@ -76,7 +75,7 @@ class Choosing:
         networks: run folders or weights files.
         layers: names, `named` or `all`; see `neuralcodes.choosing.layers`.
         dims, sizes, poolings, transforms: see `neuralcodes.choosing.grid`.
-        indexes: backends measured on the few best codes.
+        indexes: backends measured on the few best codes; see `choosing.indexes.expand_backends`.
         budget: bytes a code; None for the rule without one.
         labels: which images match: class folders, nobody's, or both ways to compare them; None
             for class folders where there are some.
@@ -97,7 +96,7 @@ class Choosing:
     sizes: tuple[int, ...] = BYTES
     poolings: tuple[str, ...] = ("flatten",)
     transforms: tuple[str, ...] = TRANSFORMS
-    indexes: tuple[str, ...] = BACKENDS
+    indexes: tuple[str, ...] = (ALL,)
     budget: int | None = None
     labels: Labels | None = None
     classes: str = "auto"
@@ -128,8 +127,7 @@ class _Run:
         self.kept = Kept(choosing.out / "kept")
         self.notes: list[str] = []
         chains = expand(choosing.transforms, choosing.dims, choosing.sizes)
-        for backend in choosing.indexes:
-            get_backend(backend)  # refuses what there is not, before any work
+        self.backends = expand_backends(choosing.indexes)  # refused before any work
         poolings = canonical_poolings(choosing.poolings)
         runtime = choose_runtime(choosing.device, choosing.precision)  # type: ignore[arg-type]
         opened = [open_network(name) for name in dict.fromkeys(choosing.networks)]
@@ -198,7 +196,7 @@ class _Run:
         agreement: Agreement | None,
     ) -> Choice:
         choosing, chosen = self.choosing, self.chosen
-        indexes = look_at_indexes(way, decision, choosing.indexes, self.kept)
+        indexes = look_at_indexes(way, decision, self.backends, self.kept)
         index = choose_backend(indexes, decision.chosen.code)
         spec = way.codes[decision.chosen.candidate.base].spec
         commands, note = building_commands(choosing, chosen, decision.chosen, spec, index)

@@ -221,13 +221,17 @@ def register(name: str) -> Callable[[Kind], Kind]:
     return add
 
 
-def backend_names() -> list[str]:
-    """Names of all backends, sorted.
+def backend_names(local: bool = False) -> list[str]:
+    """Names of all backends, ours and those of other packages, sorted.
+
+    Args:
+        local: only those that keep everything in the folder that `save` writes, so that their
+            names are enough to make one. The others want a place too; see `get_backend`.
 
     Raises:
         UserError: an installed plug-in cannot be loaded.
     """
-    return list(_KINDS.all())
+    return [name for name, kind in _KINDS.all().items() if not (local and kind.elsewhere)]
 
 
 def get_backend(name: str) -> type[IndexBackend]:
