@@ -5,7 +5,9 @@
 writes OUT/shipped.json: test accuracy on the 190 classes it was trained on; mAP of its code on the
 5,000 images of the ten classes that it never saw, alone, re-ranked, and at 32 bytes an image; and
 OUT/shipped/bytes.json, the curve of mAP against bytes. Transforms are fitted on images of the 190
-training classes; how far re-ranking reaches is chosen there too (see `choose_reach`).
+training classes; how far re-ranking reaches is chosen there too (see `choose_reach`). Of the
+shipped weights it also notes the look in OUT/shipped/looks.json and makes the pages and pictures
+anew (`shipped_page.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shipped_card import model_card
-from shipped_figure import write_figure
+from shipped_looks import add_look
+from shipped_page import write_pages
 
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import CodeSpec, parse_code
@@ -27,7 +29,8 @@ from neuralcodes.codes.store import Codes
 from neuralcodes.codes.transforms.chain import Chain, apply_transforms, fit_transform
 from neuralcodes.codes.transforms.fitted import FittedOn
 from neuralcodes.codes.transforms.training import Training
-from neuralcodes.common.files import read_json, write_json, write_text
+from neuralcodes.common.files import write_json
+from neuralcodes.common.intervals import wilson_interval
 from neuralcodes.evaluation.judging import evaluate_codes
 from neuralcodes.evaluation.protocols.registry import get_protocol
 from neuralcodes.evaluation.score import Score
@@ -92,6 +95,8 @@ def figures(
         "map_reranked_high": reranked_high,
         "reranked_by": steps_for(reach),
         "map_32_bytes": best["map"],
+        "map_32_bytes_low": best["map_low"],
+        "map_32_bytes_high": best["map_high"],
         "code_32_bytes": best["method"],
     }, rows
 
@@ -170,22 +175,23 @@ def main() -> None:
     accuracy = evaluate_classifier(
         runtime.place(network.module), Batches(split.test, network.kind, runtime), "test"
     )
+    accuracy_low, accuracy_high = wilson_interval(accuracy.accuracy, len(split.test))
     result |= {
         "weights_bytes": weights_file(options.network).stat().st_size,
         "parameters": sum(p.numel() for p in network.module.parameters()),
         "test_accuracy": accuracy.accuracy,
+        "test_accuracy_low": accuracy_low,
+        "test_accuracy_high": accuracy_high,
         "test_top5": accuracy.top5_accuracy,
         "weights": network.weights,
         "images": ood.fingerprint(),
     }
     write_json(options.out / "shipped.json", result)
-    write_json(options.out / "shipped" / "bytes.json", rows)
-    compared = Path("results/compression.json")
-    if compared.is_file():
-        write_figure(options.out / "shipped" / "bytes.png", rows, read_json(compared)["rows"])
-    if options.network == SHIPPED:
-        card = model_card(result, options.out / "shipped")
-        write_text(weights_file(SHIPPED).with_name("MODEL_CARD.md"), card)
+    record = options.out / "shipped"
+    write_json(record / "bytes.json", rows)
+    if options.network == SHIPPED:  # this was a look at the ten classes
+        add_look(record, result)
+        write_pages(options.out)
     print(json.dumps(result, indent=2))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,12 +40,16 @@ def main() -> None:
     if file.stat().st_size > LARGEST:
         raise UserError(f"{file}: {file.stat().st_size:,} bytes; at most {LARGEST:,} may ship")
     names = [Path(run).name.removesuffix(".safetensors") for run in options.runs]
-    write_json(RECORD / "mean.json", {"of": names})
+    stages = [stage.resolve().name for stage in options.stages]  # what starts are named by
+    write_json(RECORD / "mean.json", {"of": names, "stages": stages})
     for number, stage in enumerate(options.stages, start=1):
         kept = RECORD / f"stage-{number}"
         kept.mkdir(parents=True, exist_ok=True)
         write_json(kept / "config.json", read_json(stage / "config.json"))
         write_text(kept / "history.csv", (stage / "history.csv").read_text(encoding="utf-8"))
+    for kept in RECORD.glob("stage-*"):  # of a longer list before
+        if int(kept.name.split("-")[1]) > len(stages):
+            shutil.rmtree(kept)
     print(f"{file}: {file.stat().st_size:,} bytes")
 
 
