@@ -1,9 +1,10 @@
 """Kills indexing, updating and compacting at random moments; see `test_kill.py`.
 
 A process of its own: it imports everything once and forks a child for each piece of work, which
-it kills with SIGKILL. After each kill another child verifies the collection. Prints JSON.
+it kills with SIGKILL. After each kill another child verifies the collection, looks whether what
+was there before is still there, and compares what the index finds with a plain search. Prints JSON.
 
-    python kill_worker.py FOLDER CODE SEED KILLS
+    python kill_worker.py FOLDER CODE BACKEND SEED KILLS
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from neuralcodes.collection.collection import Collection  # noqa: E402
 sync.BATCH = 8
 sync.COMMIT_IMAGES = 12
 indexing.TAIL_LEAST = 10
+NEAREST = 5
 
 
 def in_child(work: Callable[[], object], kill_after: float | None = None) -> tuple[str, float]:
@@ -60,11 +62,11 @@ def in_child(work: Callable[[], object], kill_after: float | None = None) -> tup
     return text if not os.WIFSIGNALED(status) else "killed", time.monotonic() - start
 
 
-def main(folder: Path, code: str, seed: int, kills: int) -> None:
+def main(folder: Path, code: str, backend: str, seed: int, kills: int) -> None:
     dice = random.Random(seed)
     pictures = lay_pictures(folder / "pictures", 60)
     path = folder / "collection"
-    Collection.create(path, code, device="cpu", backend="hnsw").close()
+    Collection.create(path, code, device="cpu", backend=backend).close()
 
     def update() -> object:
         with Collection.open(path, device="cpu") as collection:
@@ -74,20 +76,30 @@ def main(folder: Path, code: str, seed: int, kills: int) -> None:
         with Collection.open(path, device="cpu") as collection:
             return collection.compact()
 
+    def names() -> object:
+        with Collection.open(path, device="cpu") as collection:
+            return [image.path for image in collection.images()]
+
     def check() -> object:
         with Collection.open(path, device="cpu") as collection:
-            report = collection.verify()
-            first = [image.id for image in collection.images()][:1]
-            found = len(collection.search(first, k=5)) if len(collection) > 5 else 0
-            return {"problems": report.problems, "images": len(collection), "found": found}
+            known = {image.path: image.id for image in collection.images()}
+            return {
+                "problems": collection.verify().problems,
+                "images": len(collection),
+                "stay": len(stay := [name for name in before if Path(name).exists()]),
+                "lost": [name for name in stay if name not in known],
+                "index": collection.info().index["backend"],
+                **answers(collection, list(known.values())),
+            }
 
+    before: list[str] = []  # images that were there when what is killed began
     # how long each takes here and now, so that the kills fall into the work
     seconds = {"index": in_child(update)[1]}
     number = change(pictures, dice, 60)
     seconds["update"] = in_child(update)[1]
     seconds["compact"] = in_child(compact)[1]
     whole = len(list(pictures.rglob("*.jpg")))
-    renew(path, code)
+    renew(path, code, backend)
     done = []
     hits = dict.fromkeys(seconds, 0)
     begun = False
@@ -102,6 +114,7 @@ def main(folder: Path, code: str, seed: int, kills: int) -> None:
                 in_child(update)
             begun = True
         work = compact if kind == "compact" else update
+        before = json.loads(in_child(names)[0])
         moment = dice.uniform(0, seconds[kind])
         ended, _ = in_child(work, moment)
         hits[kind] += ended == "killed"
@@ -110,14 +123,35 @@ def main(folder: Path, code: str, seed: int, kills: int) -> None:
         told = in_child(check)[0]
         done.append({"kind": kind, "after": moment, "ended": ended[:300], "check": told})
         if kind == "index" and json.loads(told)["images"] == whole:
-            renew(path, code)  # again from the beginning
+            renew(path, code, backend)  # again from the beginning
+    before = []
     last = [in_child(update)[0], in_child(compact)[0], in_child(check)[0]]
     print(json.dumps({"turns": done, "last": last, "difference": compare(folder, path, code)}))
 
 
-def renew(path: Path, code: str) -> None:
+def answers(collection: Collection, ids: list[int]) -> dict[str, object]:
+    """What some searches by ids find, beside what a plain comparison of all codes finds."""
+    if len(ids) <= NEAREST:
+        return {"searches": 0}
+    codes = collection.codes(ids).astype(np.float64)
+    apart = np.linalg.norm(codes[:, None] - codes, axis=2)
+    np.fill_diagonal(apart, np.inf)  # an image does not find itself
+    queries = range(0, len(ids), 4)
+    shares, wrong = [], 0
+    for row in queries:
+        found = collection.search(ids[row], k=NEAREST)
+        true = apart[row, [ids.index(match.id) for match in found]]
+        told = np.array([match.distance for match in found])
+        wrong += (
+            not np.allclose(told, true, atol=1e-5) or len({match.id for match in found}) != NEAREST
+        )
+        shares.append((true <= np.sort(apart[row])[NEAREST - 1] + 1e-5).sum() / NEAREST)
+    return {"searches": len(queries), "recall": float(np.mean(shares)), "wrong": wrong}
+
+
+def renew(path: Path, code: str, backend: str) -> None:
     shutil.rmtree(path)
-    Collection.create(path, code, device="cpu", backend="hnsw").close()
+    Collection.create(path, code, device="cpu", backend=backend).close()
 
 
 def change(pictures: Path, dice: random.Random, number: int) -> int:
@@ -161,4 +195,4 @@ def compare(folder: Path, path: Path, code: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

@@ -232,6 +232,92 @@ def test_an_empty_index_finds_nothing(
     assert len(load_index(tmp_path / "index", stored.vectors)) == 0
 
 
+def test_a_single_code(name: str, stored: Stored, tmp_path: Path) -> None:
+    """Found, or refused by what must learn from more."""
+    kind = get_backend(name)
+    index = kind(D, kind.suggest(1, D), stored.vectors)
+    if kind.trained:
+        with pytest.raises(UserError, match=rf"too few codes \(1\).*'{name}'.*use 'exact'"):
+            index.add(stored.codes[:1], stored.ids[:1])
+        return
+    index.add(stored.codes[:1], stored.ids[:1])
+    index.save(tmp_path / "index")
+    for one in (index, load_index(tmp_path / "index", stored.vectors)):
+        found = one.search(stored.codes[:2], 3)
+        assert found.rows.tolist() == [[stored.ids[0], -1, -1]] * 2
+        assert found.distances[0].tolist() == [0, np.inf, np.inf]
+
+
+def test_nothing_but_copies(name: str, queries: np.ndarray) -> None:
+    """Codes that tell nothing to learn from; each copy is found once."""
+    alike = Stored(np.repeat(queries[:1], 64, axis=0), np.arange(64)[::-1] * 3)
+    index = build(name, alike)
+    index.effort = max(index.efforts())
+    near = index.search(queries[:1], 10)
+    assert len(set(near.rows[0]) & set(alike.ids)) == 10 and (near.distances == 0).all()
+    if name == "hnsw":
+        return  # FAISS links equal nodes among themselves: some copies are in no one's reach
+    found = index.search(queries[:2], 64)
+    assert sorted(found.rows[1]) == sorted(alike.ids)
+    assert found.rows[0].tolist() == sorted(alike.ids)  # equal distances, in order of ids
+    assert (found.distances[0] == 0).all()
+    np.testing.assert_allclose(found.distances[1], np.linalg.norm(queries[1] - queries[0]), 1e-5)
+
+
+def test_fewer_allowed_than_asked_for(name: str, stored: Stored, queries: np.ndarray) -> None:
+    index = build(name, stored)
+    index.effort = max(index.efforts())
+    some = np.sort(stored.ids[[3, 700, 1500]])
+    allowed = np.zeros(stored.ids.max() + 1, dtype=bool)
+    allowed[some] = True
+    found = index.search(queries, 5, allowed=allowed)
+    assert (np.sort(found.rows[:, :3], axis=1) == some).all() and (found.rows[:, 3:] == -1).all()
+    own = index.search(stored.codes[3:4], 5, exclude=stored.ids[3:4], allowed=allowed)
+    assert sorted(own.rows[0]) == sorted([-1, -1, -1, *stored.ids[[700, 1500]]])
+
+
+def test_all_of_it_at_once_after_opening_again(
+    name: str, stored: Stored, queries: np.ndarray, tmp_path: Path
+) -> None:
+    """Removed, saved, opened, added to, searched among what is allowed without oneself."""
+    index = build(name, stored)
+    index.remove(stored.ids[:900])
+    index.save(tmp_path / "index")
+    ids = np.arange(10**4, 10**4 + Q)
+    both = Stored(np.concatenate([stored.codes, queries]), np.concatenate([stored.ids, ids]))
+    index = load_index(tmp_path / "index", both.vectors)
+    index.add(queries, ids)
+    index.effort = max(index.efforts())
+    allowed = np.ones(10**4 + Q, dtype=bool)
+    allowed[:500] = allowed[ids[::2]] = False
+    found = index.search(queries, 10, exclude=ids, allowed=allowed)
+    usable = allowed[both.ids]
+    usable[:900] = False
+    assert np.isin(found.rows, both.ids[usable]).all() and (found.rows != ids[:, None]).all()
+    apart = true_distances(queries, both.codes)
+    apart[:, ~usable] = np.inf
+    apart[np.arange(Q), len(stored.ids) + np.arange(Q)] = np.inf
+    hits = found.distances <= np.sort(apart, axis=1)[:, 9:10] + 1e-5
+    assert hits.mean() == 1.0 if index.exact else hits.mean() >= 0.99
+
+
+def test_emptied_and_filled_again(
+    name: str, stored: Stored, queries: np.ndarray, tmp_path: Path
+) -> None:
+    few = Stored(stored.codes[300:500], stored.ids[300:500])
+    index = build(name, few)
+    assert index.remove(few.ids) == 200 and len(index) == 0
+    assert (index.search(queries, 3).rows == -1).all()
+    index.save(tmp_path / "index")
+    index = load_index(tmp_path / "index", few.vectors)
+    assert len(index) == 0 and (index.search(queries, 3).rows == -1).all()
+    index.add(few.codes[:100], few.ids[:100])  # ids that it had before
+    index.effort = max(index.efforts())
+    found = index.search(few.codes[:100], 1)
+    assert found.rows[:, 0].tolist() == few.ids[:100].tolist() and len(index) == 100
+    assert (found.distances == 0).all()
+
+
 def test_no_queries(name: str, stored: Stored) -> None:
     assert build(name, stored).search(np.zeros((0, D), np.float32), 3).rows.shape == (0, 3)
 
