@@ -7,7 +7,7 @@ from pathlib import Path
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from neuralcodes.cli.main import app
+from neuralcodes.cli.main import make_app
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "commands.md"
 WIDTH = 88
@@ -20,7 +20,7 @@ Exit status: 0 done, 2 something that you can mend (one line says what), 130 int
 
 def page() -> str:
     """The reference of all commands, as Markdown."""
-    group = get_command(app)
+    group = get_command(make_app())
     assert isinstance(group, TyperGroup)
     parts = [HEAD]
     for name in ("", *sorted(group.commands)):

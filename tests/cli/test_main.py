@@ -16,13 +16,26 @@ def test_version_and_help(command):
 
 def test_help_and_import_load_nothing_heavy():
     code = (
-        "import sys, neuralcodes, neuralcodes.cli.main;"
+        "import sys, neuralcodes; from neuralcodes.cli.main import make_app; make_app();"
         "print([m for m in ('torch', 'sklearn', 'matplotlib', 'faiss') if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_a_verb_that_is_named_is_the_only_one_that_is_loaded():
+    code = (
+        "import sys; from neuralcodes.cli.main import VERBS, main\n"
+        "sys.argv = ['', 'info', '--help']\n"
+        "try: main()\n"
+        "finally: print([v for v in VERBS if f'neuralcodes.cli.{v}' in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.stdout.splitlines()[-1] == "['info']", result.stderr
 
 
 def test_every_public_name_exists():

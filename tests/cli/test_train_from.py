@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from neuralcodes.cli.main import app
+from neuralcodes.cli.main import make_app
 from neuralcodes.common.errors import UserError
 
 FAST = ("--device", "cpu", "--precision", "fp32")
@@ -108,7 +108,7 @@ def test_without_labels(command, small_run, digit_folders, tmp_path):
 
 def refuse(*arguments):
     """The one line that the command would print; nothing starts a process."""
-    result = CliRunner().invoke(app, ["train", *map(str, arguments), *FAST], env={
+    result = CliRunner().invoke(make_app(), ["train", *map(str, arguments), *FAST], env={
         "NEURALCODES_TINY_IMAGENET": None,
     })  # fmt: skip
     assert isinstance(result.exception, UserError), (result.output, result.exception)

@@ -13,7 +13,13 @@ from torch import nn
 from neuralcodes.common.errors import UserError
 from neuralcodes.networks.opened import OpenNetwork, open_network, save_network
 from neuralcodes.networks.registry import get_network
-from neuralcodes.networks.weights import load_tensors, load_weights, save_tensors, weights_hash
+from neuralcodes.networks.weights import (
+    load_tensors,
+    load_weights,
+    save_tensors,
+    unfilled,
+    weights_hash,
+)
 
 
 def small(seed: int = 0, classes: int = 4) -> nn.Module:
@@ -149,3 +155,29 @@ def test_weights_files_that_cannot_be_opened(tmp_path: Path) -> None:
     refused(path, "damaged, its weights are not those that were saved")
     save_tensors(path, small().state_dict(), {**about, "network": "gone"})
     refused(path, "unknown network 'gone'")
+
+
+def test_unfilled_leaves_parameters_as_they_are_and_nothing_else() -> None:
+    with unfilled():
+        torch.nn.init.normal_(plain := torch.zeros(3))
+        torch.nn.init.normal_(parameter := torch.nn.Parameter(torch.zeros(3)))
+        torch.nn.init.kaiming_uniform_(matrix := torch.nn.Parameter(torch.zeros(2, 3)))
+        block = torch.nn.BatchNorm1d(3)
+        drawn = torch.zeros(3).uniform_()
+    assert plain.abs().sum() > 0
+    assert drawn.abs().sum() > 0
+    assert not parameter.any()
+    assert not matrix.any()
+    assert block.running_var is not None
+    assert block.running_var.tolist() == [1, 1, 1]
+
+
+def test_a_network_opened_from_a_file_draws_no_random_numbers(tmp_path: Path) -> None:
+    kind = get_network("compact")
+    torch.manual_seed(3)
+    module = kind.build(4)
+    save_network(tmp_path / "w.safetensors", OpenNetwork.of("a", kind, module, 4))
+    before = torch.get_rng_state()
+    opened = open_network(str(tmp_path / "w.safetensors"))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert opened.weights == weights_hash(module.state_dict())

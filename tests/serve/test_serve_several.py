@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from test_page import HTML, PAGES, _Markup
 from typer.testing import CliRunner
 
-from neuralcodes.cli.main import app as command
+from neuralcodes.cli.main import make_app
 from neuralcodes.collection.collection import Collection
 from neuralcodes.common.errors import UserError
 from neuralcodes.serve.app import create_app
@@ -219,7 +219,7 @@ def test_what_cannot_be_served_together(layers: list[Path], cache: Path) -> None
         pytest.raises(UserError, match="named twice"),
     ):
         create_app(one, Settings(cache=cache), [same])
-    said = CliRunner().invoke(command, ["serve", *map(str, layers), "--code", "small"])
+    said = CliRunner().invoke(make_app(), ["serve", *map(str, layers), "--code", "small"])
     assert said.exit_code != 0 and "--code goes with one collection" in str(said.exception)
 
 

@@ -2,73 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 import neuralcodes
-from neuralcodes.cli import (
-    bench,
-    calibrate,
-    choose,
-    compact,
-    compare,
-    crops,
-    demo,
-    duplicates,
-    evaluate,
-    explain,
-    export,
-    extract,
-    fit,
-    index,
-    info,
-    layers,
-    remove,
-    report,
-    reproduce,
-    search,
-    serve,
-    train,
-    verify,
-)
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.logs import show_logs
 from neuralcodes.common.team import end_of_team
 
-app = typer.Typer(
-    help="Image retrieval with neural codes.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for verb in (
-    demo,
-    reproduce,
-    train,
-    evaluate,
-    compare,
-    crops,
-    extract,
-    fit,
-    choose,
-    report,
-    layers,
-    index,
-    search,
-    serve,
-    explain,
-    duplicates,
-    calibrate,
-    info,
-    verify,
-    export,
-    remove,
-    compact,
-    bench,
-):
-    app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
+VERBS = (
+    "demo", "reproduce", "train", "evaluate", "compare", "crops", "extract", "fit", "choose",
+    "report", "layers", "index", "search", "serve", "explain", "duplicates", "calibrate", "info",
+    "verify", "export", "remove", "compact", "bench",
+)  # fmt: skip
+
+
+def make_app(verbs: Sequence[str] = VERBS) -> typer.Typer:
+    """The command with these verbs; each is the function of its name in its module here."""
+    app = typer.Typer(
+        help="Image retrieval with neural codes.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        callback=_options,
+    )
+    for verb in verbs:
+        app.command()(getattr(importlib.import_module(f"neuralcodes.cli.{verb}"), verb))
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -77,7 +41,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
@@ -99,8 +62,10 @@ def _options(
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 2 a user can mend it, 130 interrupted."""
+    named = sys.argv[1:2]
     try:
-        app()
+        # all of them take longer to be made than a search
+        make_app(named if named and named[0] in VERBS else VERBS)()
     except SystemExit as end:  # how typer ends
         end_of_team(end.code if isinstance(end.code, int) else int(end.code is not None))
         raise

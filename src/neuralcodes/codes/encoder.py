@@ -37,6 +37,8 @@ class Encoder:
         network: with its weights.
         requests: the codes asked for; their `network` is not looked at.
         runtime: device and precision.
+        widths: values of each code before its transforms, where they are known already; else a
+            pass of a blank image tells them.
 
     Attributes:
         module: the network on its device.
@@ -49,7 +51,11 @@ class Encoder:
     """
 
     def __init__(
-        self, network: OpenNetwork, requests: Sequence[CodeRequest], runtime: Runtime
+        self,
+        network: OpenNetwork,
+        requests: Sequence[CodeRequest],
+        runtime: Runtime,
+        widths: Sequence[int] | None = None,
     ) -> None:
         kind = network.kind
         self.network = network
@@ -60,17 +66,22 @@ class Encoder:
         self._tap = Tap(self.module, list(dict.fromkeys(layer for layer, _ in self.pooled)))
         self._scale = torch.tensor(kind.std).mul(255.0).view(1, 3, 1, 1).to(runtime.device)
         self._mean = torch.tensor(kind.mean).mul(255.0).view(1, 3, 1, 1).to(runtime.device)
-        height, width = kind.input_size
-        blank = self._pool_all(np.zeros((1, height, width, 3), dtype=np.uint8))
+        if widths is None:
+            blank = self._pool_all(np.zeros((1, *kind.input_size, 3), dtype=np.uint8))
+            widths = [blank[own].shape[1] for own in self.pooled]
         self.chains = tuple(
-            open_chain(self._base(request, *own, blank[own].shape[1]), request.transforms)
-            for request, own in zip(requests, self.pooled, strict=True)
+            open_chain(self._base(request, *own, width), request.transforms)
+            for request, own, width in zip(requests, self.pooled, widths, strict=True)
         )
         self.specs = tuple(chain.spec for chain in self.chains)
 
     @classmethod
     def open(
-        cls, codes: str | Sequence[str], device: str = "auto", precision: str = "fp32"
+        cls,
+        codes: str | Sequence[str],
+        device: str = "auto",
+        precision: str = "fp32",
+        widths: Sequence[int] | None = None,
     ) -> Encoder:
         """An encoder of codes as people write them, `NETWORK[@LAYER…]`.
 
@@ -78,6 +89,7 @@ class Encoder:
             codes: one, or several of one network.
             device: "auto", "cpu" or "cuda".
             precision: of the network's products: "fp32", "bf16" or "auto" (the faster).
+            widths: of each code before its transforms, where they are known.
 
         Raises:
             UserError: unknown network, layer or transform; codes of several networks.
@@ -87,7 +99,7 @@ class Encoder:
         if len(names) > 1:
             raise UserError(f"--code: of several networks ({', '.join(names)}); give one at a time")
         runtime = choose_runtime(device, precision)  # type: ignore[arg-type]
-        return cls(open_network(names[0]), requests, runtime)
+        return cls(open_network(names[0]), requests, runtime, widths)
 
     def encode(self, pixels: Pixels, form: Form = "searched") -> list[Any]:
         """Codes of uint8 k×H×W×3 pixels of the network's input size, made in passes of one size.

@@ -130,7 +130,8 @@ class Coder:
             code = self._instead or self._find()
             from neuralcodes.codes.encoder import Encoder
 
-            encoder = Encoder.open(code, self._device, self.spec.precision)
+            known = None if self.spec.transforms or self._instead else [self.spec.dims]
+            encoder = Encoder.open(code, self._device, self.spec.precision, known)
             self._refuse_other(encoder.specs[0])
             self._encoder = encoder
         return self._encoder

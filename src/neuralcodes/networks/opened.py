@@ -29,7 +29,7 @@ from neuralcodes.networks.names import (
     source_of,
 )
 from neuralcodes.networks.registry import NetworkKind, get_network, network_names
-from neuralcodes.networks.weights import halved, load_weights, save_tensors, weights_hash
+from neuralcodes.networks.weights import halved, load_weights, save_tensors, unfilled, weights_hash
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +144,8 @@ def _open_file(name: str, file: Path) -> OpenNetwork:
     if not {"network", "classes", "weights_hash"} <= set(about):
         raise UserError(f"{file}: does not say which network it is of; save it with neuralcodes")
     kind, classes = get_network(about["network"]), int(about["classes"])
-    module = kind.build(classes)  # on the "meta" device this would load 800 modules of torch
+    with unfilled():
+        module = kind.build(classes)
     load_weights(module, file, kind.name)
     network = OpenNetwork.of(name, kind, module, classes)
     if network.weights != about["weights_hash"]:

@@ -6,16 +6,40 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import atomic_write
 
 Tensors = Mapping[str, torch.Tensor]
+
+
+class unfilled(TorchFunctionMode):  # noqa: N801 - a context manager
+    """Parameters of networks built in it get no initial values, since a file's shall replace them.
+
+    Drawing millions of random numbers takes longer than reading them. (Building on the "meta"
+    device does without them too, but loads 800 modules of PyTorch.)
+    """
+
+    def __torch_function__(
+        self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Leave a parameter that is to be filled as it is."""
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _FILLING:
+            tensor = args[0] if args else given["tensor"]
+            if isinstance(tensor, nn.Parameter):
+                return tensor
+        return func(*args, **given)
+
+
+_FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 
 def weights_hash(state: Tensors) -> str:
