@@ -15,6 +15,7 @@ has them, if raw pixels give the same figure as there, that is, if these are the
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -156,6 +157,7 @@ def main() -> None:
         {
             "photographs": options.photographs.name,
             "rows": found,
+            "reference_measured": Path(options.reference).exists(),  # else kept from the record
             "retrained": after,
             "weights": open_network(options.network).weights,
             "machine": {**describe_machine(), "versions": versions()},
@@ -164,4 +166,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
