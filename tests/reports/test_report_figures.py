@@ -19,7 +19,7 @@ from PIL import Image
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
-from neuralcodes.evaluation.score import Estimate
+from neuralcodes.evaluation.score import ScoreSummary
 from neuralcodes.images.imageset import ClassName, ImageSet
 from neuralcodes.index.ranking import Ranking
 from neuralcodes.reports import pictures
@@ -230,7 +230,7 @@ def test_at_k_has_bands_where_intervals_are_known(content: RunContent) -> None:
     banded = at_k_figure(work_out(content))
     assert all(len(axes.collections) == len(content.retrievals) for axes in banded.axes)
     retrieval = content.retrievals["L5"]
-    means = {k: Estimate(v.mean, np.nan, np.nan) for k, v in retrieval.precision_at.items()}
+    means = {k: ScoreSummary(v.mean, np.nan, np.nan) for k, v in retrieval.precision_at.items()}
     earlier = replace(retrieval, precision_at=means, recall_at=means)
     bare = at_k_figure(work_out(replace(content, retrievals={"L5": earlier})))
     assert not any(axes.collections for axes in bare.axes)

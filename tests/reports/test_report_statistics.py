@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from made import make_spec
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
-from neuralcodes.evaluation.score import Estimate, Score
+from neuralcodes.evaluation.score import Score, ScoreSummary
 from neuralcodes.index.ranking import Ranking
 from neuralcodes.reports.statistics import (
     chance_map,
@@ -71,7 +71,7 @@ def test_chance_map_without_relevant_images_is_unknown() -> None:
 
 
 def test_mean_and_interval_of_values_and_of_what_is_left_of_them() -> None:
-    mean, interval = mean_and_interval(Estimate(0.25, np.nan, np.nan))
+    mean, interval = mean_and_interval(ScoreSummary(0.25, np.nan, np.nan))
     assert mean == 0.25 and all(math.isnan(end) for end in interval)
     score = Score("", np.array([0.0, 0.5, 1.0, 0.25]))
     assert mean_and_interval(score) == (score.mean, score.interval())

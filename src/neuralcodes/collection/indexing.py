@@ -22,7 +22,7 @@ from neuralcodes.collection.writer import Writer
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
 from neuralcodes.index.backend import IndexBackend, discard_index, get_backend, load_index
-from neuralcodes.index.choose import Choice, choose_index
+from neuralcodes.index.choose import IndexChoice, choose_index
 from neuralcodes.index.recall import Recall, tune
 from neuralcodes.index.scan import ScanIndex
 
@@ -116,7 +116,7 @@ def update_index(writer: Writer, force: bool = False) -> None:
         _grow(writer, snapshot, index, wishes, state)
 
 
-def _unfit(state: dict[str, Any], choice: Choice, snapshot: Snapshot, wishes: Wishes) -> bool:
+def _unfit(state: dict[str, Any], choice: IndexChoice, snapshot: Snapshot, wishes: Wishes) -> bool:
     """Whether the index must be built anew."""
     if state["wishes"] != vars(wishes):
         return True
@@ -143,7 +143,7 @@ def _due(state: dict[str, Any], count: int) -> bool:
     return bool(count > RECHECK * state["recall"]["count"])
 
 
-def _forget(writer: Writer, state: dict[str, Any] | None, choice: Choice) -> None:
+def _forget(writer: Writer, state: dict[str, Any] | None, choice: IndexChoice) -> None:
     with writer.transaction():
         writer.set("index", None)
         writer.set("index_choice", {"backend": "exact", "reason": choice.reason})
@@ -154,7 +154,7 @@ def _forget(writer: Writer, state: dict[str, Any] | None, choice: Choice) -> Non
 def _build(
     writer: Writer,
     snapshot: Snapshot,
-    choice: Choice,
+    choice: IndexChoice,
     wishes: Wishes,
     old: dict[str, Any] | None,
 ) -> None:

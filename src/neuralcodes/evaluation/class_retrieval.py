@@ -17,7 +17,7 @@ from neuralcodes.evaluation.measures import (
 )
 from neuralcodes.evaluation.ranks import RelevantRanks
 from neuralcodes.evaluation.relevance import ClassRelevance
-from neuralcodes.evaluation.score import Estimate, Score
+from neuralcodes.evaluation.score import Score, ScoreSummary
 from neuralcodes.evaluation.sharing import team_ranks
 from neuralcodes.index.exact import Database, search_exact
 from neuralcodes.index.ranking import Ranking
@@ -42,8 +42,8 @@ class ClassRetrieval:
     spec: CodeSpec
     average_precision: Score
     precision: npt.NDArray[np.float64]
-    precision_at: dict[int, Estimate]
-    recall_at: dict[int, Estimate]
+    precision_at: dict[int, ScoreSummary]
+    recall_at: dict[int, ScoreSummary]
     neighbours: Ranking
 
 
@@ -96,7 +96,7 @@ def class_retrieval(spec: CodeSpec, ranks: RelevantRanks, neighbours: Ranking) -
         spec=spec,
         average_precision=AVERAGE_PRECISION.score(ranks),
         precision=precision_recall_curve(ranks),
-        precision_at={k: Estimate.of(precision_at(ranks, k)) for k in cut_offs},
-        recall_at={k: Estimate.of(recall_at(ranks, k)) for k in cut_offs},
+        precision_at={k: ScoreSummary.of(precision_at(ranks, k)) for k in cut_offs},
+        recall_at={k: ScoreSummary.of(recall_at(ranks, k)) for k in cut_offs},
         neighbours=neighbours,
     )

@@ -50,7 +50,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ScoreSummary:
     """A mean over queries with its 95 % bootstrap interval, where single values are not kept.
 
     Attributes:
@@ -62,7 +62,7 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, values: Values) -> Estimate:
+    def of(cls, values: Values) -> ScoreSummary:
         """From values of queries, float64 q; NaN for queries that have none."""
         score = Score("", values)
         return cls(score.mean, *score.interval())

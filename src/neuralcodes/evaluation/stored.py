@@ -17,7 +17,7 @@ from neuralcodes.common.files import read_json, write_json
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.judging import Evaluation
 from neuralcodes.evaluation.measures import AVERAGE_PRECISION
-from neuralcodes.evaluation.score import Estimate, Score, or_null
+from neuralcodes.evaluation.score import Score, ScoreSummary, or_null
 from neuralcodes.index.ranking import Ranking
 
 DIGITS = 6  # after the point, of single values; means are kept in full
@@ -35,8 +35,8 @@ def save_retrieval(path: Path, retrieval: ClassRetrieval, images: str) -> None:
             "code": retrieval.spec.to_json(),
             "images": images,
             "average_precision": retrieval.average_precision.to_json(),
-            "precision_at": {k: _estimate(v) for k, v in retrieval.precision_at.items()},
-            "recall_at": {k: _estimate(v) for k, v in retrieval.recall_at.items()},
+            "precision_at": {k: _summary(v) for k, v in retrieval.precision_at.items()},
+            "recall_at": {k: _summary(v) for k, v in retrieval.recall_at.items()},
             "precision": [round(float(p), DIGITS) for p in retrieval.precision],
             "neighbours": retrieval.neighbours.rows.tolist(),
             "distances": [
@@ -61,8 +61,8 @@ def load_retrieval(path: Path) -> ClassRetrieval:
             AVERAGE_PRECISION.name, _values(facts["average_precision_of_queries"])
         ),
         precision=np.array(facts["precision"]),
-        precision_at={int(k): _read_estimate(v) for k, v in facts["precision_at"].items()},
-        recall_at={int(k): _read_estimate(v) for k, v in facts["recall_at"].items()},
+        precision_at={int(k): _read_summary(v) for k, v in facts["precision_at"].items()},
+        recall_at={int(k): _read_summary(v) for k, v in facts["recall_at"].items()},
         neighbours=Ranking(
             np.array(facts["neighbours"], dtype=np.int64),
             np.array(
@@ -148,15 +148,15 @@ def _values(listed: list[Any]) -> npt.NDArray[np.float64]:
     return np.array([_or_nan(value) for value in listed], dtype=np.float64)
 
 
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: or_null(value) for name, value in vars(estimate).items()}
+def _summary(summary: ScoreSummary) -> dict[str, float | None]:
+    return {name: or_null(value) for name, value in vars(summary).items()}
 
 
-def _read_estimate(stored: dict[str, float | None] | float | None) -> Estimate:
+def _read_summary(stored: dict[str, float | None] | float | None) -> ScoreSummary:
     """Files of earlier versions hold the mean alone."""
     if isinstance(stored, dict):
-        return Estimate(*(_or_nan(stored[name]) for name in ("mean", "low", "high")))
-    return Estimate(_or_nan(stored), math.nan, math.nan)
+        return ScoreSummary(*(_or_nan(stored[name]) for name in ("mean", "low", "high")))
+    return ScoreSummary(_or_nan(stored), math.nan, math.nan)
 
 
 def _or_nan(value: float | None) -> float:

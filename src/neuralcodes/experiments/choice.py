@@ -59,6 +59,7 @@ from neuralcodes.common.machine import describe_machine, source_commit, versions
 from neuralcodes.experiments.choice_commands import building_commands
 from neuralcodes.experiments.choice_images import Chosen, choose_images
 from neuralcodes.images.imageset import ImageSet
+from neuralcodes.networks.names import SHIPPED, carries_weights
 from neuralcodes.networks.opened import open_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.reports.choice import write_choice_report
@@ -331,20 +332,22 @@ class _Run:
 
 
 def with_defaults(choosing: Choosing) -> Choosing:
-    """Networks where none were named: the runs in `runs/`.
+    """Networks where none were named: the one that comes along, and the runs in `runs/`.
 
     Raises:
         UserError: there are none.
     """
     if choosing.networks:
         return choosing
-    found = tuple(str(path.parent) for path in sorted(Path("runs").glob("*/weights.safetensors")))
+    found = [str(path.parent) for path in sorted(Path("runs").glob("*/weights.safetensors"))]
+    if carries_weights():
+        found.insert(0, SHIPPED)
     if not found:
         raise UserError(
-            "--networks: name a run folder or weights file (there is none in runs/); "
-            "`neuralcodes demo` makes one in a minute"
+            "--networks: name a run folder or weights file (this copy of neuralcodes carries no "
+            "weights, and runs/ holds none); `neuralcodes demo` makes one in a minute"
         )
-    return replace(choosing, networks=found)
+    return replace(choosing, networks=tuple(found))
 
 
 def _can_lie(base: CodeSpec, chain: Sequence[str]) -> bool:

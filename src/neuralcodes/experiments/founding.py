@@ -18,7 +18,7 @@ from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.score import or_null
 from neuralcodes.evaluation.stored import load_retrieval, save_retrieval
 from neuralcodes.experiments.configuration import Configuration, Prepared, describe, prepare
-from neuralcodes.experiments.judging import judge_codes
+from neuralcodes.experiments.evaluate_layers import evaluate_layers
 from neuralcodes.experiments.runfolder import RunFolder
 from neuralcodes.images.tinyimagenet import CLASSES
 from neuralcodes.networks.opened import OpenNetwork, open_network, save_network
@@ -132,7 +132,7 @@ def evaluate_run(
     network = open_network(str(run.path))
     labelled = prepared.labelled
     classification = _score_classifier(network, prepared, runtime) if labelled else {}
-    retrievals = judge_codes(network, prepared, runtime, run.codes)
+    retrievals = evaluate_layers(network, prepared, runtime, run.codes)
     reached = Reached(classification, retrievals, _before(run, retrievals))
 
     def write() -> None:

@@ -16,8 +16,8 @@ from neuralcodes.common.team import Team
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
 from neuralcodes.evaluation.stored import save_retrieval
 from neuralcodes.experiments.configuration import Configuration, Prepared, prepare
+from neuralcodes.experiments.evaluate_layers import evaluate_layers
 from neuralcodes.experiments.founding import evaluate_run, report_run, train_run
-from neuralcodes.experiments.judging import judge_codes
 from neuralcodes.experiments.runfolder import RunFolder
 from neuralcodes.networks.opened import OpenNetwork, open_network
 from neuralcodes.networks.registry import get_network
@@ -71,7 +71,7 @@ def judge_start(
     """Judge the codes that a run started with, in fp32, and keep that in `before/`."""
     runtime = choose_runtime(device, "fp32")
     with TemporaryDirectory() as folder:
-        found = judge_codes(start, prepared, runtime, Path(folder))
+        found = evaluate_layers(start, prepared, runtime, Path(folder))
     for layer, retrieval in found.items():
         save_retrieval(run.before(layer), retrieval, prepared.split.ood.fingerprint())
     return found

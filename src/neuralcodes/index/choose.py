@@ -13,7 +13,7 @@ UNKNOWN_MEMORY = 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Choice:
+class IndexChoice:
     """An index and why.
 
     Attributes:
@@ -31,7 +31,7 @@ class Choice:
 
 def choose_index(
     count: int, dims: int, memory: int | None = None, backend: str | None = None
-) -> Choice:
+) -> IndexChoice:
     """Choose an index: exact while that is fast, then the fastest that fits the memory.
 
     Args:
@@ -55,14 +55,14 @@ def choose_index(
         choice = _choice(name, count, dims, "")
         if choice.bytes <= memory:
             reason = "; ".join([*needs, f"fits the memory budget of {_gb(memory)}"])
-            return Choice(name, choice.parameters, choice.bytes, reason)
+            return IndexChoice(name, choice.parameters, choice.bytes, reason)
         needs.append(f"{name} would take {_gb(choice.bytes)}")
     return _choice("exact", count, dims, f"no other fits {_gb(memory)}: {', '.join(needs)}")
 
 
-def _choice(name: str, count: int, dims: int, reason: str) -> Choice:
+def _choice(name: str, count: int, dims: int, reason: str) -> IndexChoice:
     kind = get_backend(name)
-    return Choice(name, kind.suggest(count, dims), kind.estimate_bytes(count, dims), reason)
+    return IndexChoice(name, kind.suggest(count, dims), kind.estimate_bytes(count, dims), reason)
 
 
 def _gb(amount: int) -> str:

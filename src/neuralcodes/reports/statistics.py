@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from neuralcodes.common.intervals import wilson_interval
 from neuralcodes.evaluation.class_retrieval import ClassRetrieval
-from neuralcodes.evaluation.score import Estimate, Score
+from neuralcodes.evaluation.score import Score, ScoreSummary
 
 Interval = tuple[float, float]
 
@@ -40,7 +40,7 @@ def share_difference(first: float, n_first: int, second: float, n_second: int) -
     )
 
 
-def mean_and_interval(value: Score | Estimate) -> tuple[float, Interval]:
+def mean_and_interval(value: Score | ScoreSummary) -> tuple[float, Interval]:
     """Mean over queries with its 95% interval."""
     return value.mean, value.interval()
 

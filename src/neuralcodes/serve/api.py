@@ -341,9 +341,9 @@ def export_duplicates(request: Request) -> StreamingResponse:
 @router.post(
     "/duplicates/choices", response_model=models.Group, tags=["duplicates"], operation_id="choose"
 )
-def choose(request: Request, choice: models.Choice) -> Response:
+def choose(request: Request, decision: models.GroupDecision) -> Response:
     """Decide about a group, or take it back (null)."""
-    return send(service_of(request).duplicates.choose(choice))
+    return send(service_of(request).duplicates.decide(decision))
 
 
 def _metadata(text: str | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from neuralcodes.collection.results import ImageRecord
 from neuralcodes.common.errors import UserError
 from neuralcodes.serve import models
 from neuralcodes.serve.adding import Adder
-from neuralcodes.serve.choices import Choices, Decision, group_key
+from neuralcodes.serve.decisions import Decisions, RememberedDecision, group_key
 from neuralcodes.serve.errors import ConflictError, NotFoundError, RefusedError
 from neuralcodes.serve.finding import image_model
 from neuralcodes.serve.jobs import ENDED, Job, Jobs
@@ -52,7 +52,7 @@ class DuplicateFinder:
         self._collection = collection
         self._jobs = jobs
         self._adder = adder
-        self._choices = Choices(collection.path)
+        self._decisions = Decisions(collection.path)
         self._lock = threading.Lock()
         self._found: Duplicates | None = None
         self._groups: dict[str, DuplicateGroup] = {}
@@ -90,7 +90,7 @@ class DuplicateFinder:
             )
         stale = state != image_state(self._collection.store)
         wanted = [
-            key for key in groups if not undecided or self._choices.get(key) is None
+            key for key in groups if not undecided or self._decisions.get(key) is None
         ]  # fmt: skip
         first = (page - 1) * k
         shown = [self._model(key, groups[key]) for key in wanted[first : first + k]]
@@ -100,7 +100,7 @@ class DuplicateFinder:
             threshold=found.threshold,
             calibration=found.calibration,
             total=len(groups),
-            undecided=sum(self._choices.get(key) is None for key in groups),
+            undecided=sum(self._decisions.get(key) is None for key in groups),
             page=page,
             k=k,
             groups=[group for group in shown if len(group.images) > 1],
@@ -114,7 +114,7 @@ class DuplicateFinder:
         """
         return self._model(key, self._group(key))
 
-    def choose(self, choice: models.Choice) -> models.Group:
+    def decide(self, decision: models.GroupDecision) -> models.Group:
         """Decide about a group, or take it back; remembered when this returns.
 
         Raises:
@@ -122,45 +122,45 @@ class DuplicateFinder:
             RefusedError: `keep` names none of its images.
             ConflictError: too many images to call all pairs different.
         """
-        group = self._group(choice.key)
+        group = self._group(decision.key)
         images = [image.id for image in group.images]
-        keep = sorted(set(choice.keep))
-        if choice.choice == "keep" and not (keep and set(keep) <= set(images)):
+        keep = sorted(set(decision.keep))
+        if decision.choice == "keep" and not (keep and set(keep) <= set(images)):
             raise RefusedError("keep: name at least one image of the group, and no others")
-        if choice.choice != "keep" and keep:
+        if decision.choice != "keep" and keep:
             raise RefusedError('keep goes with the choice "keep"')
-        before = self._choices.get(choice.key)
-        if choice.choice == "different":
+        before = self._decisions.get(decision.key)
+        if decision.choice == "different":
             if len(images) > LARGEST:
                 raise ConflictError(f"more than {LARGEST} images; remove some first")
             self._adder.write("different", lambda: self._mark(images, True))
         elif before is not None and before.choice == "different":
             self._adder.write("different", lambda: self._mark(images, False))
-        self._choices.set(choice.key, choice.choice, images, keep)
-        return self._model(choice.key, group)
+        self._decisions.set(decision.key, decision.choice, images, keep)
+        return self._model(decision.key, group)
 
     def take_back(self, key: str) -> None:
         """Forget a decision, also of a group that is not found any more because of it."""
-        decision = self._choices.get(key)
+        decision = self._decisions.get(key)
         if decision is None:
             return
         if decision.choice == "different":
             there = [n for n in decision.images if self._image(n) is not None]
             self._adder.write("different", lambda: self._mark(there, False))
-        self._choices.set(key, None, [], [])
+        self._decisions.set(key, None, [], [])
 
-    def decision(self, key: str) -> Decision | None:
+    def decision(self, key: str) -> RememberedDecision | None:
         """What was decided about a group."""
-        return self._choices.get(key)
+        return self._decisions.get(key)
 
     def decided(
         self, start: int = 0, count: int = 50
-    ) -> tuple[list[tuple[str, Decision, list[models.Image]]], int]:
+    ) -> tuple[list[tuple[str, RememberedDecision, list[models.Image]]], int]:
         """Decisions, the newest first, and how many there are.
 
         Each with its group's key and those of its images that are still there.
         """
-        found = sorted(self._choices.all().items(), key=lambda item: -item[1].at)
+        found = sorted(self._decisions.all().items(), key=lambda item: -item[1].at)
         shown = [
             (
                 key,
@@ -181,7 +181,7 @@ class DuplicateFinder:
         with self._lock:
             keys = list(self._groups)
         at = keys.index(key)
-        open_ = [other for other in (*keys[at + 1 :], *keys[:at]) if not self._choices.get(other)]
+        open_ = [other for other in (*keys[at + 1 :], *keys[:at]) if not self._decisions.get(other)]
         return Place(
             at + 1,
             len(keys),
@@ -192,7 +192,7 @@ class DuplicateFinder:
 
     def export(self) -> Iterator[str]:
         """JSON lines: each file that may go, and why it may."""
-        for decision in self._choices.all().values():
+        for decision in self._decisions.all().values():
             if decision.choice != "keep":
                 continue
             kept = [one for one in map(self._image, decision.keep) if one is not None]
@@ -223,7 +223,7 @@ class DuplicateFinder:
             return None
 
     def _model(self, key: str, group: DuplicateGroup) -> models.Group:
-        decision = self._choices.get(key)
+        decision = self._decisions.get(key)
         there = [one for one in (self._image(image.id) for image in group.images) if one]
         return models.Group(
             key=key,

@@ -311,7 +311,7 @@ class DuplicateGroups(Model):
     groups: list[Group] = []
 
 
-class Choice(Model):
+class GroupDecision(Model):
     """What to do with a group: keep some of its images, skip it, or say that they differ.
 
     null takes the choice back.

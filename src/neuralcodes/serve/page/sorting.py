@@ -81,8 +81,8 @@ def choose(
     duplicates = service_of(request).duplicates
     ticked = keep or []
     try:
-        duplicates.choose(
-            models.Choice(key=key, choice=choice, keep=ticked if choice == "keep" else [])
+        duplicates.decide(
+            models.GroupDecision(key=key, choice=choice, keep=ticked if choice == "keep" else [])
         )
     except NotFoundError:
         raise

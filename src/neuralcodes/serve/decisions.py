@@ -1,4 +1,4 @@
-"""`Choices`: what a person has decided about groups of duplicates, remembered by content."""
+"""`Decisions`: what a person has decided about groups of duplicates, remembered by content."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FILE = "duplicate-choices.json"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """A decision about one group.
+class RememberedDecision:
+    """What was decided about one group.
 
     Attributes:
         choice: "keep", "skip" or "different".
@@ -38,7 +38,7 @@ def group_key(contents: Iterable[int | None], images: Iterable[int]) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-class Choices:
+class Decisions:
     """Decisions in one JSON file in the collection's folder.
 
     Args:
@@ -48,18 +48,18 @@ class Choices:
     def __init__(self, collection: Path) -> None:
         self._path = collection / FILE
         self._lock = threading.Lock()
-        self._known: dict[str, Decision] = {}
+        self._known: dict[str, RememberedDecision] = {}
         if self._path.exists():
             for key, value in read_json(self._path).items():
-                self._known[key] = Decision(
+                self._known[key] = RememberedDecision(
                     value["choice"], tuple(value["images"]), tuple(value["keep"]), value["at"]
                 )
 
-    def get(self, key: str) -> Decision | None:
+    def get(self, key: str) -> RememberedDecision | None:
         """What was decided about a group."""
         return self._known.get(key)
 
-    def all(self) -> dict[str, Decision]:
+    def all(self) -> dict[str, RememberedDecision]:
         """Every decision by group."""
         with self._lock:
             return dict(self._known)
@@ -75,12 +75,12 @@ class Choices:
             if choice is None:
                 known.pop(key, None)
             else:
-                known[key] = Decision(choice, tuple(images), tuple(keep), time.time())
+                known[key] = RememberedDecision(choice, tuple(images), tuple(keep), time.time())
             write_json(self._path, {name: _json(one) for name, one in known.items()})
             self._known = known
 
 
-def _json(decision: Decision) -> dict[str, Any]:
+def _json(decision: RememberedDecision) -> dict[str, Any]:
     return {
         "choice": decision.choice,
         "images": list(decision.images),

@@ -34,7 +34,7 @@ from neuralcodes.reports.unlabelled import MOST_VIEWED
 Rows = npt.NDArray[np.int64]
 
 
-def judge_codes(
+def evaluate_layers(
     network: OpenNetwork, prepared: Prepared, runtime: Runtime, folder: Path
 ) -> dict[str, ClassRetrieval]:
     """What each layer with an alias reaches on `prepared.split.ood`.

@@ -14,7 +14,7 @@ from neuralcodes.choosing.views import KINDS, view_images
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import parse_code
 from neuralcodes.experiments.configuration import Prepared
-from neuralcodes.experiments.judging import judge_codes
+from neuralcodes.experiments.evaluate_layers import evaluate_layers
 from neuralcodes.images.splits import REFERENCE_SEED, unlabelled_split
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import get_network
@@ -29,7 +29,7 @@ def test_each_image_is_searched_for_its_views_among_all_images_and_views(tmp_pat
     torch.manual_seed(0)
     kind = get_network("small")
     network = OpenNetwork.of("n", kind, kind.build(3), 3)
-    found = judge_codes(network, prepared, FP32, tmp_path / "codes")
+    found = evaluate_layers(network, prepared, FP32, tmp_path / "codes")
     assert list(found) == ["L5", "L6", "L7"]
 
     held_out = prepared.split.ood
