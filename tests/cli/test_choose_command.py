@@ -6,17 +6,20 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from test_errors import refused
 
+from neuralcodes.common.errors import UserError
+from neuralcodes.experiments.choice import Choosing, with_defaults
 from neuralcodes.index.backend import backend_names
 
 SMALL = (
     "--dims", "8,16,4096", "--transforms", "none,pca,pca/int8", "--classes", "all",
-    "--device", "cpu",
+    "--device", "cpu", "--networks", "runs/small",
 )  # fmt: skip
 
 
@@ -41,7 +44,7 @@ def test_the_outcome_as_json(chosen, place, digit_folders):
     found, said = chosen
     images = len(list(digit_folders.rglob("*.png")))
     assert found["subject"]["images"] == images
-    assert found["subject"]["networks"] == ["runs/small"]  # found in runs/
+    assert found["subject"]["networks"] == ["runs/small"]
     assert found["turns"] == 3  # six classes
     assert {part["groups"] for part in found["parts"].values()} == {2}
     codes = {point["code"]: point for point in found["codes"]}
@@ -67,6 +70,22 @@ def test_the_outcome_as_json(chosen, place, digit_folders):
     assert [one["backend"] for one in found["indexes"]][:5] == backend_names(local=True)
     assert json.loads((place / "out/choice.json").read_text()) == found
     assert str(place) not in (place / "out/choice.json").read_text()
+
+
+def test_the_network_that_comes_along_and_the_runs_are_judged_if_none_is_named(
+    place, tmp_path, monkeypatch
+):
+    asked = Choosing("pictures", (), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert with_defaults(asked).networks == ("shipped",)
+    monkeypatch.chdir(place)
+    assert with_defaults(asked).networks == ("shipped", "runs/small")
+    assert with_defaults(replace(asked, networks=("a",))).networks == ("a",)
+    monkeypatch.setattr("neuralcodes.experiments.choice.carries_weights", lambda: False)
+    assert with_defaults(asked).networks == ("runs/small",)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--networks: name a run folder"):
+        with_defaults(asked)
 
 
 def test_a_code_without_transforms_has_the_map_of_a_plain_loop(chosen, place, digit_folders):

@@ -27,7 +27,11 @@ def choose(
     ],
     networks: Annotated[
         list[str] | None,
-        typer.Option(help="Run folders or weights files.", show_default="all in runs/"),
+        typer.Option(
+            help="Run folders, weights files, the word shipped, or names of pretrained networks "
+            "such as hf:NAME; several by repeating it or joined by commas.",
+            show_default="shipped, and all in runs/",
+        ),
     ] = None,
     layers: Annotated[
         str, typer.Option(help="Names joined by commas; named: those with an alias; or all.")
