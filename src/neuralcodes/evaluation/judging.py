@@ -102,11 +102,7 @@ def evaluate_codes(
     team = Team.current()
     if steps and not team.alone:
         return team.lead(partial(evaluate_codes, truth, codes, query_codes, distractors, steps))
-    took_part = (codes, *([query_codes] if query_codes else []), *distractors)
-    for other in took_part:
-        codes.spec.require_same(other.spec)
-    extra = sum(len(more) for more in distractors)
-    bound = bind(truth, codes.keys, query_codes.keys if query_codes else None, extra)
+    bound, took_part = bind_codes(truth, [codes], query_codes, distractors)
     search, costs, ranked = _search(bound, codes, query_codes, distractors, steps)
     tasks = {}
     for name, relevance in bound.relevance.items():
@@ -119,6 +115,29 @@ def evaluate_codes(
         truth, took_part, query_codes is not None, len(search.database), tasks,
         costs, None if search.by_codes else ranked,
     )  # fmt: skip
+
+
+def bind_codes(
+    truth: GroundTruth,
+    searched: Sequence[Codes],
+    query_codes: Codes | None,
+    distractors: Sequence[Codes],
+) -> tuple[Binding, tuple[Codes, ...]]:
+    """The protocol by rows of the codes at hand, and all codes that take part.
+
+    Args:
+        searched: codes of the protocol's images, in one piece or several.
+        truth, query_codes, distractors: see `evaluate_codes`.
+
+    Raises:
+        UserError: codes that are not comparable, or images without a code.
+    """
+    took_part = (*searched, *([query_codes] if query_codes else []), *distractors)
+    for other in took_part[1:]:
+        took_part[0].spec.require_same(other.spec)
+    keys = tuple(key for codes in searched for key in codes.keys)
+    extra = sum(len(more) for more in distractors)
+    return bind(truth, keys, query_codes.keys if query_codes else None, extra), took_part
 
 
 def evaluation_of(

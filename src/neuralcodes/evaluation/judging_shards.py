@@ -15,8 +15,7 @@ import numpy as np
 
 from neuralcodes.codes.store import Codes
 from neuralcodes.common.progress import progress
-from neuralcodes.evaluation.judging import Evaluation, evaluation_of
-from neuralcodes.evaluation.protocols.binding import bind
+from neuralcodes.evaluation.judging import Evaluation, bind_codes, evaluation_of
 from neuralcodes.evaluation.protocols.groundtruth import GroundTruth
 from neuralcodes.evaluation.score import Score
 from neuralcodes.evaluation.shards import Ints, Map, Shard, shard_ranks
@@ -49,12 +48,7 @@ def evaluate_shards(
         UserError: codes that are not comparable, or images without a code.
         ValueError: a code is not finite.
     """
-    took_part = (*shards, *([query_codes] if query_codes else []), *distractors)
-    for other in took_part[1:]:
-        shards[0].spec.require_same(other.spec)
-    keys = tuple(key for shard in shards for key in shard.keys)
-    extra = sum(len(more) for more in distractors)
-    bound = bind(truth, keys, query_codes.keys if query_codes else None, extra)
+    bound, took_part = bind_codes(truth, shards, query_codes, distractors)
     pieces = [*_pieces(shards, bound.database), *_further(distractors, len(bound.database))]
     asked = [query_codes] if query_codes else shards
     values: dict[str, list[list[Any]]] = {name: [] for name in bound.relevance}
