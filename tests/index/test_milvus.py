@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +198,28 @@ def test_a_server_killed_while_it_is_written_to(
     assert (found.rows[:, 0] == ids[::1000]).mean() >= 0.95
     first = load_index(tmp_path / "first", lambda wanted: codes[wanted])
     assert (first.search(codes[::1000], 3).rows < 2000).all()  # readers of the older folder
+
+
+@pytest.mark.lengthy
+def test_servers_of_several_runs_stand_beside_each_other(
+    milvus_server: MilvusProcess, tmp_path: Path
+) -> None:
+    """Also where somebody has etcd's usual port."""
+    with socket.socket() as taken:
+        with suppress(OSError):  # somebody really has
+            taken.bind(("127.0.0.1", 2379))
+            taken.listen()
+        second = MilvusProcess(tmp_path)
+        second.start()
+        try:
+            codes = clustered(50, D, seed=1)
+            rows = []
+            for shift, uri in enumerate([milvus_server.uri, second.uri]):
+                kind = get_backend(f"milvus:{uri}")
+                index = kind(D, MilvusIndex.suggest(50, D), lambda ids: codes[ids])
+                index.add(codes[shift:], np.arange(shift, 50))
+                rows.append(index.search(codes[:1], 1).rows[0, 0])
+                index.drop()
+            assert rows[0] == 0 and rows[1] != 0  # each has its own
+        finally:
+            second.kill()
