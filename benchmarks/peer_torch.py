@@ -68,10 +68,11 @@ def our_training(precision: str, batch: int, steps: int) -> Callable[[], None]:
     from neuralcodes.networks.runtime import choose_runtime
     from neuralcodes.training.batches import Batches
     from neuralcodes.training.layers import Learning
-    from neuralcodes.training.loop import Trainee, train_once
+    from neuralcodes.training.loop import train_once
     from neuralcodes.training.objective import Classes
     from neuralcodes.training.optimizer import make_optimizer
     from neuralcodes.training.recipe import Recipe
+    from neuralcodes.training.trainee import Trainee
 
     runtime = choose_runtime(precision=precision)  # type: ignore[arg-type]
     kind, recipe = get_network("reference"), Recipe(batch_size=batch)

@@ -26,10 +26,11 @@ from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.layers import Learning
-from neuralcodes.training.loop import Trainee, train_once
+from neuralcodes.training.loop import train_once
 from neuralcodes.training.objective import Classes
 from neuralcodes.training.optimizer import make_optimizer
 from neuralcodes.training.recipe import Recipe
+from neuralcodes.training.trainee import Trainee
 
 CLASSES = 190
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.progress import progress
-from neuralcodes.common.team import ALONE, Team, explain_deaths
+from neuralcodes.common.team import Team, explain_deaths
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import NetworkKind
 from neuralcodes.networks.runtime import Runtime
 from neuralcodes.networks.weights import load_weights
-from neuralcodes.training.averaging import Average
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.checkpoint import (
     AVERAGE,
@@ -35,13 +34,13 @@ from neuralcodes.training.checkpoint import (
     save_checkpoint,
 )
 from neuralcodes.training.classification import ClassifierScore, Tally
-from neuralcodes.training.classifier import start_from_class_means
 from neuralcodes.training.history import Epoch, History, best_epoch, epochs_since_best
-from neuralcodes.training.layers import Learning, blend_weights, prepare_layers, take_weights
-from neuralcodes.training.objective import VIEWS, Classes, Objective, Views
-from neuralcodes.training.optimizer import make_optimizer, set_rate
+from neuralcodes.training.layers import blend_weights
+from neuralcodes.training.objective import Classes, Objective, Views
+from neuralcodes.training.optimizer import set_rate
 from neuralcodes.training.recipe import Recipe
-from neuralcodes.training.sharing import Share, share_layers
+from neuralcodes.training.sharing import Share
+from neuralcodes.training.trainee import Trainee, begin_training, seed_epoch
 
 SHOW_EVERY = 1.0  # seconds between two looks at the loss
 
@@ -54,27 +53,6 @@ class Trained:
     history: History
     kept_epoch: int
     stopped_because: str
-
-
-@dataclass(frozen=True)
-class Trainee:
-    """A network in training and what goes with it."""
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    average: Average | None
-    learning: Learning
-    share: Share = field(default_factory=lambda: Share(ALONE))
-
-    @property
-    def judged(self) -> nn.Module:
-        """The network whose weights are validated and kept."""
-        return self.network if self.average is None else self.average.network
-
-    @property
-    def averaged(self) -> nn.Module | None:
-        """The network with the averaged weights, if the recipe keeps one."""
-        return None if self.average is None else self.average.network
 
 
 def train(
@@ -120,59 +98,101 @@ def train(
     """
     for images in (train_images, val_images):
         _check_images(images, kind, classes, recipe)
-    _seed(recipe.seed, 0)
-    network = kind.build(classes)
-    unfit = take_weights(network, start) if start is not None else []
-    network = runtime.place(network)
-    if unfit and recipe.class_means:
-        start_from_class_means(network, unfit, Batches(train_images, kind, runtime), classes)
-    learning = prepare_layers(
-        network, kind, recipe.freeze, recipe.layer_decay, recipe.keep_statistics
-    )
-    optimizer = make_optimizer(network, recipe, learning.scales)
-    average = Average(network, recipe.average) if recipe.average else None
-    team = Team.current()
-    share = Share(team, VIEWS if recipe.objective == "views" else 1)
-    share_layers(network, share)
-    trainee = Trainee(network, optimizer, average, learning, share)
-    config = _configuration(kind, classes, train_images, val_images, recipe, runtime)
-    if start is not None:
-        config["start"] = start.weights
-    keep_best = recipe.keep == "best"
-    history: History = []
-    with ExitStack() as held:
-        if not team.alone:
-            held.enter_context(explain_deaths())  # which gradients meet on their way too
-        team.lead(lambda: _nothing(held.enter_context(hold_checkpoints(checkpoints))))
-        newest = latest_checkpoint(checkpoints)
-        if newest is not None:
-            if not resume:
-                raise UserError(
-                    f"{checkpoints}: holds a started run; give --resume or another --out"
-                )
-            history = load_checkpoint(newest, network, optimizer, config, trainee.averaged)
-            team.lead(partial(after_epoch, history))
+    trainee = begin_training(kind, classes, train_images, recipe, runtime, start)
+    config = _configuration(kind, classes, train_images, val_images, recipe, runtime, start)
+    run = _Run(checkpoints, config, recipe.keep == "best", after_epoch)
+    with run.held(trainee.share.team):
+        history = run.resume(trainee, resume)
         if not stop_reason(history, recipe):
-            team.lead(partial(check_checkpoint_room, checkpoints, optimizer, keep_best))
-            objective = _objective(network, kind, recipe, runtime, share)
-            batches = Batches(train_images, kind, runtime), Batches(val_images, kind, runtime)
-        while not (reason := stop_reason(history, recipe)):
-            number = len(history) + 1
-            epoch = _run_epoch(trainee, objective, *batches, recipe, number)
-            history = [*history, epoch]
-            team.lead(partial(
-                save_checkpoint, checkpoints, network, optimizer, history, config, keep_best,
-                trainee.averaged,
-            ))  # fmt: skip
-            team.lead(partial(after_epoch, history))
-        kept = best_epoch(history) if keep_best else history[-1].epoch
-        if kept != history[-1].epoch:
-            file = "weights.safetensors" if average is None else AVERAGE
-            load_weights(trainee.judged, checkpoint_of(checkpoints, kept) / file, kind.name)
-        team.lead(lambda: None)  # all have read
+            both = train_images, val_images
+            history = _run_epochs(trainee, run, history, kind, both, recipe, runtime)
+        kept = run.take_kept(trainee, history, kind)
     if start is not None and recipe.blend < 1:
         blend_weights(trainee.judged, start, recipe.blend)
-    return Trained(trainee.judged.eval(), history, kept, reason)
+    return Trained(trainee.judged.eval(), history, kept, stop_reason(history, recipe))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run's checkpoints: written by the team's first rank, read by all.
+
+    Attributes:
+        folder: of the checkpoints.
+        config: what a resumed run must agree with.
+        best: whether the best epoch's weights are kept; else the last's.
+        after_epoch: see `train`.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    best: bool
+    after_epoch: Callable[[History], None]
+
+    @contextmanager
+    def held(self, team: Team) -> Iterator[None]:
+        """Nobody else writes there meanwhile."""
+        with ExitStack() as held:
+            if not team.alone:
+                held.enter_context(explain_deaths())  # which gradients meet on their way too
+            team.lead(lambda: _nothing(held.enter_context(hold_checkpoints(self.folder))))
+            yield
+
+    def resume(self, trainee: Trainee, allowed: bool) -> History:
+        """Put the trainee where the newest checkpoint has it; no epochs where there is none."""
+        newest = latest_checkpoint(self.folder)
+        if newest is None:
+            return []
+        if not allowed:
+            raise UserError(f"{self.folder}: holds a started run; give --resume or another --out")
+        history = load_checkpoint(
+            newest, trainee.network, trainee.optimizer, self.config, trainee.averaged
+        )
+        trainee.share.team.lead(partial(self.after_epoch, history))
+        return history
+
+    def save(self, trainee: Trainee, history: History) -> None:
+        """Keep an epoch and tell of it."""
+        team = trainee.share.team
+        team.lead(partial(
+            save_checkpoint, self.folder, trainee.network, trainee.optimizer, history,
+            self.config, self.best, trainee.averaged,
+        ))  # fmt: skip
+        team.lead(partial(self.after_epoch, history))
+
+    def take_kept(self, trainee: Trainee, history: History, kind: NetworkKind) -> int:
+        """Give the judged network the weights that are kept; their epoch."""
+        kept = best_epoch(history) if self.best else history[-1].epoch
+        if kept != history[-1].epoch:
+            file = "weights.safetensors" if trainee.average is None else AVERAGE
+            load_weights(trainee.judged, checkpoint_of(self.folder, kept) / file, kind.name)
+        trainee.share.team.lead(lambda: None)  # all have read
+        return kept
+
+
+def _run_epochs(
+    trainee: Trainee,
+    run: _Run,
+    history: History,
+    kind: NetworkKind,
+    images: tuple[ImageSet, ImageSet],
+    recipe: Recipe,
+    runtime: Runtime,
+) -> History:
+    """Epochs until there is a reason to stop, a checkpoint each; all epochs so far.
+
+    Args:
+        images: to train on and to validate with.
+    """
+    room = partial(check_checkpoint_room, run.folder, trainee.optimizer, run.best)
+    trainee.share.team.lead(room)
+    objective = _objective(trainee.network, kind, recipe, runtime, trainee.share)
+    train_batches, val_batches = (Batches(some, kind, runtime) for some in images)
+    while not stop_reason(history, recipe):
+        number = len(history) + 1
+        epoch = _run_epoch(trainee, objective, train_batches, val_batches, recipe, number)
+        history = [*history, epoch]
+        run.save(trainee, history)
+    return history
 
 
 def _configuration(
@@ -182,6 +202,7 @@ def _configuration(
     val_images: ImageSet,
     recipe: Recipe,
     runtime: Runtime,
+    start: OpenNetwork | None,
 ) -> dict[str, Any]:
     """What a resumed run must agree with: all that its weights depend on."""
     free = {"patience"} if recipe.decay_epochs else {"patience", "max_epochs"}
@@ -193,6 +214,7 @@ def _configuration(
         "precision": runtime.precision,
         **{k: v for k, v in recipe.to_json().items() if k not in free},
         **({"compiled": True} if runtime.compiled else {}),
+        **({} if start is None else {"start": start.weights}),
     }
 
 
@@ -273,7 +295,7 @@ def train_once(
     number: int,
 ) -> ClassifierScore:
     """One pass over the training images in the order that the seed gives this epoch."""
-    draw = _seed(recipe.seed, number)
+    draw = seed_epoch(recipe.seed, number)
     order = torch.randperm(len(batches), generator=draw)
     optimizer, average, share = trainee.optimizer, trainee.average, trainee.share
     tally = Tally(batches.runtime.device)
@@ -325,10 +347,3 @@ def _check_number(score: ClassifierScore, number: int) -> None:
             f"epoch {number}: the loss is no longer a number; try a lower --learning-rate "
             "or --precision fp32"
         )
-
-
-def _seed(seed: int, epoch: int) -> torch.Generator:
-    """Seed the global generator (dropout) and give one for the order of images."""
-    combined = seed * 1_000_003 + epoch
-    torch.manual_seed(combined)
-    return torch.Generator().manual_seed(combined + 500_009)
