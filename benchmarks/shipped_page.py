@@ -123,11 +123,15 @@ def comparison(of: Recorded, digits: int = 3) -> list[tuple[str, str, str]]:
     ]  # fmt: skip
     if of.speed is not None:
         rates = of.speed["images_per_second"]
-        cores = of.speed["machine"]["cores"]
+        threads = of.speed["threads"]
+        busy = of.speed["load_average"][0] > threads + 0.7  # our own are part of it
+        beside = ", beside other work" if busy else ""
         for precision in ("fp32", "bf16"):
             cells = (rates[f"{name} {precision}"] for name in ("reference@L7", "shipped@code"))
             both = [f"{r['mean']:,.0f} ({r['low']:,.0f} to {r['high']:,.0f})" for r in cells]
-            rows.append((f"images/s, {precision}, {cores} CPU cores", both[0], both[1]))
+            rows.append(
+                (f"images/s, {precision}, CPU threads: {threads}{beside}", both[0], both[1])
+            )
     return rows
 
 

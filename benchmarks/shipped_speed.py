@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from peer_torch import our_encoder
 
 from neuralcodes.codes.encoder import Encoder
@@ -61,6 +62,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "weights": encoders["shipped@code fp32"].specs[0].weights,
         "rounds": rounds,
         "batch": BATCH,
+        "threads": torch.get_num_threads(),
         "load_average": os.getloadavg(),  # more than the cores: other work was there
         "machine": {**describe_machine(), "versions": versions()},
     }
