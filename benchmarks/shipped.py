@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from shipped_figure import write_figure
 from shipped_looks import add_look
-from shipped_page import write_pages
+from shipped_page import RESULTS, write_pages
 
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import CodeSpec, parse_code
@@ -29,7 +30,7 @@ from neuralcodes.codes.store import Codes
 from neuralcodes.codes.transforms.chain import Chain, apply_transforms, fit_transform
 from neuralcodes.codes.transforms.fitted import FittedOn
 from neuralcodes.codes.transforms.training import Training
-from neuralcodes.common.files import write_json
+from neuralcodes.common.files import read_json, write_json
 from neuralcodes.common.intervals import wilson_interval
 from neuralcodes.evaluation.judging import evaluate_codes
 from neuralcodes.evaluation.protocols.registry import get_protocol
@@ -150,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="shipped")
     parser.add_argument("--data", type=Path, default=os.environ.get("NEURALCODES_TINY_IMAGENET"))
-    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     network = open_network(options.network)
     runtime = choose_runtime("cpu", "fp32")
@@ -189,9 +190,11 @@ def main() -> None:
     write_json(options.out / "shipped.json", result)
     record = options.out / "shipped"
     write_json(record / "bytes.json", rows)
-    if options.network == SHIPPED:  # this was a look at the ten classes
-        add_look(record, result)
-        write_pages(options.out)
+    if options.network == SHIPPED and options.out == RESULTS:
+        add_look(record, result)  # this was one, at the ten classes
+        write_pages()
+    else:
+        write_figure(record / "bytes.png", rows, read_json(RESULTS / "compression.json")["rows"])
     print(json.dumps(result, indent=2))
 
 

@@ -132,6 +132,9 @@ def comparison(of: Recorded, digits: int = 3) -> list[tuple[str, str, str]]:
             rows.append(
                 (f"images/s, {precision}, CPU threads: {threads}{beside}", both[0], both[1])
             )
+        for precision, r in of.speed["shipped_over_reference"].items():
+            ratio = f"{r['median']:.2f} ({r['low']:.2f} to {r['high']:.2f})"
+            rows.append((f"speed in turns, {precision}: median round (all)", "1", ratio))
     return rows
 
 
@@ -272,10 +275,10 @@ def blocks_of(of: Recorded, compute: Facts) -> dict[str, str]:
     }
 
 
-def write_pages(results: Path = RESULTS) -> None:
-    """All of it. Pages outside of the results are touched only where these are the repository's."""
-    of = Recorded(results)
-    record = results / "shipped"
+def write_pages() -> None:
+    """All of it."""
+    of = Recorded(RESULTS)
+    record = RESULTS / "shipped"
     write_figure(record / "bytes.png", of.bytes, of.compressed["rows"])
     compute = write_compute(record)
     write_text(
@@ -287,8 +290,6 @@ def write_pages(results: Path = RESULTS) -> None:
             retrained=retrained_words(of.transfer),
         ),
     )
-    if results != RESULTS:
-        return
     card = Path(str(shipped_file())).with_name("MODEL_CARD.md")
     write_text(card, model_card(of.shipped, record))
     for page in map(Path, PAGES):
