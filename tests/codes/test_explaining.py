@@ -306,14 +306,16 @@ def photographs(caltech_path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def seen(photographs: np.ndarray) -> OpenNetwork:
-    return trained(photographs, np.repeat(np.arange(10), 30), epochs=12)
+    """Trained for so long that processors, which round differently, agree: after 12 epochs the
+    heat of one was hardly better than chance, of another clearly."""
+    return trained(photographs, np.repeat(np.arange(10), 30), epochs=40)
 
 
 @pytest.mark.parametrize(("code", "side"), [("L5", 0.4), ("L6", 0.4), ("relu3", 0.25)])
 def test_so_it_does_on_photographs(
     seen: OpenNetwork, photographs: np.ndarray, code: str, side: float
 ) -> None:
-    pairs = [(n, n + 1) for n in range(0, 300, 4)]
+    pairs = [(n, n + 1) for n in range(0, 300, 8)]
     beaten, errors = occlusion(seen, photographs, pairs, code, side)
     assert beaten > 0.57
     assert errors > 2.5
