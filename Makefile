@@ -3,13 +3,16 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lengthy lint format docs wheel readme bench clean
+.PHONY: demo test slow lengthy lint format docs wheel readme bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/neuralcodes demo
 
 test: $(VENV)/ready lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+
+slow: $(VENV)/ready  # the tests of half a minute each: tutorials, notebook, compiled passes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist load -m slow
 
 lengthy: $(VENV)/ready  # tests with servers and launchers of their own, minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m lengthy

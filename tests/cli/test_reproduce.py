@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 
 from neuralcodes.codes.store import load_codes
 
 
+@pytest.mark.slow
 def test_reproduce_on_four_classes(command, tiny_imagenet_path, tmp_path):
     out = tmp_path / "run"
     result = command(

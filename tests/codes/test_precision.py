@@ -75,6 +75,7 @@ def compiler():
         pytest.skip(f"torch.compile needs a C++ compiler: no {name}")
 
 
+@pytest.mark.slow
 def test_a_compiled_pass_loses_no_precision(compiler):
     """By the network's last layer, which is what a compiled pass gives."""
     from torch._dynamo.utils import counters

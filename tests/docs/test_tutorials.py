@@ -25,6 +25,7 @@ def script(text: str) -> str:
     return "\n".join(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LEFT))
 def test_tutorial(name: str, tmp_path: Path) -> None:
     lay_photographs(tmp_path)

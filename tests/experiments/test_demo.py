@@ -20,6 +20,7 @@ def test_it_learns_and_retrieves(run):
     assert min(metrics["map"].values()) > 0.6
 
 
+@pytest.mark.slow
 def test_it_is_repeatable_and_replaces_an_earlier_demo(run):
     before = json.loads(run.metrics_file.read_text())
     again = run_demo(run.path)

@@ -28,6 +28,7 @@ def test_the_record_is_of_this_file():
     assert network.weights in card and f"{RECORD['map']:.4f}" in card
 
 
+@pytest.mark.slow
 def test_retrieval_on_unseen_classes_comes_out_again(tmp_path):
     data = os.environ.get("NEURALCODES_TINY_IMAGENET")
     if not data:

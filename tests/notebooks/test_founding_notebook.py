@@ -15,6 +15,7 @@ def stored():
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_slice(stored, tiny_imagenet_path, tmp_path, monkeypatch):
     monkeypatch.setenv("NEURALCODES_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("NEURALCODES_CLASSES", "4")

@@ -100,8 +100,14 @@ def assert_whole(folder: Path, result: dict[str, Any], wanted: dict[str, Any]) -
 
 @pytest.mark.parametrize(
     "options",
-    [LAST, BEST, BF16, MODERN, CONTRAST, VIEWS],
-    ids=["last", "best", "bf16", "modern", "contrast", "views"],
+    [
+        pytest.param(LAST, id="last"),
+        pytest.param(BEST, id="best"),
+        pytest.param(BF16, id="bf16"),
+        pytest.param(MODERN, id="modern", marks=pytest.mark.slow),
+        pytest.param(CONTRAST, id="contrast", marks=pytest.mark.slow),
+        pytest.param(VIEWS, id="views", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_at_random_moments(
     tmp_path: Path, unbroken: Callable[..., Any], options: dict[str, Any]
