@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from index_codes import true_distances
+from sklearn.decomposition import PCA
 
 from neuralcodes.index.backend import get_backend, load_index
 from neuralcodes.index.faiss_base import FaissIndex
@@ -135,3 +136,34 @@ def test_long_codes_are_cut_for_the_scan_and_measured_whole():
     found = index.search(codes[:30], 5)
     true = np.sort(true_distances(codes[:30], codes), axis=1)[:, :5]
     np.testing.assert_allclose(found.distances, true, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["fastscan", "ivfpq"])
+def test_long_codes_are_cut_along_their_principal_directions(name, tmp_path):
+    faiss = pytest.importorskip("faiss")
+    generator = np.random.default_rng(5)
+    codes = (generator.standard_normal((900, 40)) @ generator.standard_normal((40, 700))).astype(
+        np.float32
+    )
+    codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+    kind = get_backend(name)
+    index = kind(700, kind.suggest(900, 700), lambda ids: codes[ids])
+    index.train(codes)
+    index.add(codes, np.arange(900))
+    lists = faiss.downcast_index(getattr(index._faiss, "base_index", index._faiss))
+    rotation = faiss.downcast_VectorTransform(lists.chain.at(0))
+    cut = rotation.apply(codes)
+    assert cut.shape == (900, 256)
+    expected = PCA(40, svd_solver="full").fit_transform(codes)
+    np.testing.assert_allclose(np.abs(cut[:, :40]), np.abs(expected), atol=1e-4)
+    np.testing.assert_allclose(cut[:, 40:], 0, atol=1e-4)  # there is nothing more
+    index.save(tmp_path / "index")
+    # the matrix of 700 × 700 is not in it: 256 × 700 is
+    assert (tmp_path / "index" / "index.faiss").stat().st_size < (
+        900 * (index._code_bytes() + 8) + 4 * 256 * 700 + 4 * 256 * 300
+    )
+    loaded = kind.load(tmp_path / "index", lambda ids: codes[ids])
+    for one in (index, loaded):
+        one.effort = one.efforts()[-1]
+        found = one.search(codes[:50], 5)
+        assert found.rows[:, 0].tolist() == list(range(50))

@@ -69,7 +69,12 @@ class FaissIndex(IndexBackend):
         """See `IndexBackend.train`."""
         self._faiss = self._make()
         if not self._faiss.is_trained:
-            self._faiss.train(np.ascontiguousarray(codes, dtype=np.float32))
+            codes = np.ascontiguousarray(codes, dtype=np.float32)
+            self._prepare(codes)
+            self._faiss.train(codes)
+
+    def _prepare(self, codes: Floats) -> None:
+        """What comes before FAISS's own training."""
 
     def add(self, codes: Floats, ids: Ids) -> None:
         """See `IndexBackend.add`."""

@@ -18,6 +18,7 @@ from neuralcodes.index.backend import Floats, Ids, Vectors, register
 from neuralcodes.index.faiss_base import load_faiss
 from neuralcodes.index.faiss_ivfpq import (
     IvfPqParameters,
+    fit_rotation,
     probing,
     product_lists,
     suggest_lists,
@@ -72,6 +73,9 @@ class FastScanIndex(WholeCodesIndex):
             UserError: fewer codes.
         """
         super().train(training_sample(codes, self.parameters.lists, self.name))
+
+    def _prepare(self, codes: Floats) -> None:
+        fit_rotation(self._faiss.base_index, codes)
 
     def _make(self) -> Any:
         faiss = load_faiss()

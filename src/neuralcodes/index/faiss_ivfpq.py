@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from neuralcodes.codes.transforms.principal import principal_components
 from neuralcodes.common.errors import UserError
 from neuralcodes.index.backend import Floats, Ids, Parameters, Vectors, efforts_upto, register
 from neuralcodes.index.faiss_base import FaissIndex, load_faiss
@@ -81,6 +82,9 @@ class IvfPqIndex(FaissIndex):
         """
         super().train(training_sample(codes, self.parameters.lists, self.name))
 
+    def _prepare(self, codes: Floats) -> None:
+        fit_rotation(self._faiss, codes)
+
     def _search_parameters(self, selector: Any, k: int) -> Any:
         return probing(self.parameters, self.effort, selector)
 
@@ -119,12 +123,32 @@ def product_lists(dims: int, parameters: IvfPqParameters) -> Any:
     index.pq.cp.seed = SEED
     if not parameters.reduced:
         return index
-    rotation = faiss.PCAMatrix(dims, width)
+    rotation = faiss.LinearTransform(dims, width, True)
     whole = faiss.IndexPreTransform(rotation, index)
     whole.own_fields = True
     for part in (rotation, index):  # the whole frees them, so Python must not
         part.this.disown()
     return whole
+
+
+def fit_rotation(lists: Any, codes: Floats) -> None:
+    """Give the lists of long codes their principal directions; do nothing where none are cut.
+
+    FAISS's own PCA takes a matrix of d×d apart whole, minutes and gigabytes where d is 16,384, and
+    writes it down; the few directions are all that is wanted.
+    """
+    faiss = load_faiss()
+
+    lists = faiss.downcast_index(lists)
+    if not isinstance(lists, faiss.IndexPreTransform):
+        return
+    rotation = faiss.downcast_VectorTransform(lists.chain.at(0))
+    found = principal_components(codes, rotation.d_out, SEED)
+    matrix = np.zeros((rotation.d_out, rotation.d_in), dtype=np.float32)
+    matrix[: len(found.components)] = found.components
+    faiss.copy_array_to_vector(matrix.ravel(), rotation.A)
+    faiss.copy_array_to_vector(-(matrix @ found.mean.astype(np.float32)), rotation.b)
+    rotation.is_trained = True
 
 
 def probing(parameters: IvfPqParameters, lists: int, selector: Any) -> Any:
