@@ -110,6 +110,14 @@ STEPS: dict[str, Step] = {
         + " --dims 16,64,256 --indexes exact,hnsw --labels both", "not recorded", "reference",
         see="results/choosing/README.md",
     ),
+    "choosing-shipped": Step(
+        ("results/choosing/caltech-101-shipped.*",),
+        CHOOSE.replace("runs/reference", "shipped").format(
+            images="caltech-101.zip", transforms="none,half,pca,whiten,pca/int8,pca/pq"
+        )
+        + " --dims 16,64 --bytes 16,32 --labels both", "3 minutes", "shipped",
+        see="results/choosing/README.md",
+    ),
     "calibration": Step(
         ("results/calibration/caltech-L7.json", "results/calibration/tiny-imagenet-*.json"),
         "neuralcodes calibrate …", "minutes", "reference", see="results/calibration/README.md",
