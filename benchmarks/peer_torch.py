@@ -86,7 +86,7 @@ def our_training(precision: str, batch: int, steps: int) -> Callable[[], None]:
     trainee = Trainee(network, make_optimizer(network, recipe), None, Learning((), {}))
 
     def work() -> None:
-        train_once(trainee, Classes(network, recipe, runtime), batches, recipe, 1)
+        train_once(trainee, Classes(network, kind, recipe, runtime), batches, recipe, 1)
 
     return work
 

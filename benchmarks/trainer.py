@@ -71,7 +71,7 @@ def main(count: int, rounds: int) -> None:
         batches = Batches(images, kind, runtime)
         recipe = Recipe()
         trainee = Trainee(network, make_optimizer(network, recipe), None, Learning((), {}))
-        train_once(trainee, Classes(network, recipe, runtime), batches, recipe, 1)
+        train_once(trainee, Classes(network, kind, recipe, runtime), batches, recipe, 1)
 
     data = TensorDataset(torch.from_numpy(pixels), torch.from_numpy(labels))
     loader = DataLoader(data, batch_size=100, shuffle=True)
