@@ -35,16 +35,14 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def table(results: list[dict[str, Any]], causes: dict[str, str]) -> str:
     """The README."""
-    first = results[0]["machine"]
     lines = [
         "# Speeds, beside peers and the machine's limit", "",
         "Made by `make bench` (`python benchmarks/bench_table.py` writes this page from the json "
         "files). Contestants take turns in one run; a ratio is ours over the peer in speed, the "
         "median of the rounds with the least and the greatest. No absolute time is a claim.", "",
-        f"Machine: {first['cpu']}, {first['cores']} cores, "
-        f"{first['memory_bytes'] / 2**30:.0f} GiB, {first['system']}. Versions of ours and of the "
-        "peers stand in each file. How each piece is bounded, and what was tried: "
-        "[docs/performance.md](../../docs/performance.md).", "",
+        f"{_machines(results)} Versions of ours and of the peers stand in each file. How each "
+        "piece is bounded, and what was tried: [docs/performance.md](../../docs/performance.md).",
+        "",
         "![Ratios](ratios.png)", "",
         "| work | nearest peers: ours is so many times as fast | of the limit | target | |",
         "| --- | --- | --- | --- | --- |",
@@ -67,6 +65,20 @@ def table(results: list[dict[str, Any]], causes: dict[str, str]) -> str:
         if one["name"].startswith("search-"):
             lines += ["", *_curve(one)]
     return "\n".join(lines) + "\n"
+
+
+def _machines(results: list[dict[str, Any]]) -> str:
+    """Which rows were measured where."""
+    rows_of: dict[str, list[str]] = {}
+    for one in results:
+        m = one["machine"]
+        about = (
+            f"{m['cpu']}, {m['cores']} cores, {m['memory_bytes'] / 2**30:.0f} GiB, {m['system']}"
+        )
+        rows_of.setdefault(about, []).append(one["name"])
+    if len(rows_of) == 1:
+        return f"Machine: {next(iter(rows_of))}."
+    return " ".join(f"{about}: {', '.join(names)}." for about, names in rows_of.items())
 
 
 def _nearest(one: dict[str, Any]) -> str:
