@@ -82,8 +82,9 @@ def test_the_record_is_that_of_the_results():
     for path in RECORD.glob("*.json"):
         agreement = json.loads(path.read_text()).get("agreement")
         if agreement:
-            measured[agreement["source"], agreement["images"]] = agreement
-    assert recorded()
+            key = agreement["source"], agreement["images"], *agreement["networks"]
+            measured[key] = agreement
+    assert len(recorded()) == len(measured)
     for one in recorded():
-        kept = measured[one.source, one.images]
+        kept = measured[one.source, one.images, *one.networks]
         assert {**one.to_json(), "networks": list(one.networks)} == kept
