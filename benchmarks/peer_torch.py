@@ -67,12 +67,10 @@ def our_training(precision: str, batch: int, steps: int) -> Callable[[], None]:
     from neuralcodes.images.imageset import ClassName, ImageSet
     from neuralcodes.networks.runtime import choose_runtime
     from neuralcodes.training.batches import Batches
-    from neuralcodes.training.layers import Learning
     from neuralcodes.training.loop import train_once
     from neuralcodes.training.objective import Classes
-    from neuralcodes.training.optimizer import make_optimizer
     from neuralcodes.training.recipe import Recipe
-    from neuralcodes.training.trainee import Trainee
+    from neuralcodes.training.trainee import begin_training
 
     runtime = choose_runtime(precision=precision)  # type: ignore[arg-type]
     kind, recipe = get_network("reference"), Recipe(batch_size=batch)
@@ -81,12 +79,11 @@ def our_training(precision: str, batch: int, steps: int) -> Callable[[], None]:
         pixels, np.arange(len(pixels)), tuple(map(str, range(len(pixels)))), labels,
         tuple(ClassName(str(c), str(c)) for c in range(CLASSES)), "noise", "noise",
     )  # fmt: skip
-    network = runtime.place(kind.build(CLASSES))
     batches = Batches(images, kind, runtime)
-    trainee = Trainee(network, make_optimizer(network, recipe), None, Learning((), {}))
+    trainee = begin_training(kind, CLASSES, images, recipe, runtime, None)
 
     def work() -> None:
-        train_once(trainee, Classes(network, kind, recipe, runtime), batches, recipe, 1)
+        train_once(trainee, Classes(trainee.network, kind, recipe, runtime), batches, recipe, 1)
 
     return work
 

@@ -25,12 +25,11 @@ from neuralcodes.images.imageset import ClassName, ImageSet
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import choose_runtime
 from neuralcodes.training.batches import Batches
-from neuralcodes.training.layers import Learning
 from neuralcodes.training.loop import train_once
 from neuralcodes.training.objective import Classes
 from neuralcodes.training.optimizer import make_optimizer
 from neuralcodes.training.recipe import Recipe
-from neuralcodes.training.trainee import Trainee
+from neuralcodes.training.trainee import begin_training
 
 CLASSES = 190
 
@@ -67,11 +66,10 @@ def main(count: int, rounds: int) -> None:
     )  # fmt: skip
 
     def ours() -> None:
-        network = runtime.place(kind.build(CLASSES))
-        batches = Batches(images, kind, runtime)
         recipe = Recipe()
-        trainee = Trainee(network, make_optimizer(network, recipe), None, Learning((), {}))
-        train_once(trainee, Classes(network, kind, recipe, runtime), batches, recipe, 1)
+        trainee = begin_training(kind, CLASSES, images, recipe, runtime, None)
+        objective = Classes(trainee.network, kind, recipe, runtime)
+        train_once(trainee, objective, Batches(images, kind, runtime), recipe, 1)
 
     data = TensorDataset(torch.from_numpy(pixels), torch.from_numpy(labels))
     loader = DataLoader(data, batch_size=100, shuffle=True)

@@ -15,7 +15,6 @@ has them, if raw pixels give the same figure as there, that is, if these are the
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +29,7 @@ from transfer_retrained import retrained
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import parse_code
 from neuralcodes.codes.transforms.base import unit_length
-from neuralcodes.common.errors import UserError
+from neuralcodes.common.errors import UserError, run_script
 from neuralcodes.common.files import read_json, write_json
 from neuralcodes.common.machine import describe_machine, versions
 from neuralcodes.evaluation.class_retrieval import class_ranks
@@ -166,8 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -25,7 +25,6 @@ from neuralcodes.common.files import write_text
 PAGE = Path("docs/reproducibility.md")
 BLOCK = re.compile(r"(<!-- figures -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
 NEEDED = ("NEURALCODES_TINY_IMAGENET", "NEURALCODES_CALTECH")
-CHOOSE = "neuralcodes choose {images} --networks runs/reference --transforms {transforms}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,18 @@ class Step:
     weights: str = ""
     after: bool = False
     see: str = ""
+
+
+def choosing(
+    made: str, images: str, transforms: str,
+    network: str = "runs/reference", takes: str = "not recorded",
+) -> Step:  # fmt: skip
+    """A recorded choice; `transforms` with the options behind them."""
+    return Step(
+        (f"results/choosing/{made}.*",),
+        f"neuralcodes choose {images} --networks {network} --transforms {transforms}",
+        takes, network.removeprefix("runs/"), see="results/choosing/README.md",
+    )  # fmt: skip
 
 
 STEPS: dict[str, Step] = {
@@ -92,31 +103,22 @@ STEPS: dict[str, Step] = {
         ("results/compression/*.png", "docs/images/reliability.png"),
         "python tools/pictures.py recorded", "seconds, from recorded figures",
     ),
-    "choosing-tiny-imagenet": Step(
-        ("results/choosing/tiny-imagenet.*",),
-        CHOOSE.format(images="tiny-imagenet", transforms="none,half,pca,whiten,pca/int8,pca128/pq")
-        + " --bytes 16,32,64 --indexes exact,hnsw,ivfpq", "not recorded", "reference",
-        see="results/choosing/README.md",
+    "choosing-tiny-imagenet": choosing(
+        "tiny-imagenet", "tiny-imagenet",
+        "none,half,pca,whiten,pca/int8,pca128/pq --bytes 16,32,64 --indexes exact,hnsw,ivfpq",
     ),
-    "choosing-both": Step(
-        ("results/choosing/tiny-imagenet-both.*",),
-        CHOOSE.format(images="tiny-imagenet", transforms="none,pca,whiten,pca/int8")
-        + " --dims 16,64,256 --indexes exact --labels both --max-images 2000", "not recorded",
-        "reference", see="results/choosing/README.md",
+    "choosing-both": choosing(
+        "tiny-imagenet-both", "tiny-imagenet",
+        "none,pca,whiten,pca/int8 --dims 16,64,256 --indexes exact --labels both --max-images 2000",
     ),
-    "choosing-caltech": Step(
-        ("results/choosing/caltech-101.*",),
-        CHOOSE.format(images="caltech-101.zip", transforms="none,pca,whiten,pca/int8")
-        + " --dims 16,64,256 --indexes exact,hnsw --labels both", "not recorded", "reference",
-        see="results/choosing/README.md",
+    "choosing-caltech": choosing(
+        "caltech-101", "caltech-101.zip",
+        "none,pca,whiten,pca/int8 --dims 16,64,256 --indexes exact,hnsw --labels both",
     ),
-    "choosing-shipped": Step(
-        ("results/choosing/caltech-101-shipped.*",),
-        CHOOSE.replace("runs/reference", "shipped").format(
-            images="caltech-101.zip", transforms="none,half,pca,whiten,pca/int8,pca/pq"
-        )
-        + " --dims 16,64 --bytes 16,32 --labels both", "3 minutes", "shipped",
-        see="results/choosing/README.md",
+    "choosing-shipped": choosing(
+        "caltech-101-shipped", "caltech-101.zip",
+        "none,half,pca,whiten,pca/int8,pca/pq --dims 16,64 --bytes 16,32 --labels both",
+        network="shipped", takes="3 minutes",
     ),
     "calibration": Step(
         ("results/calibration/caltech-L7.json", "results/calibration/tiny-imagenet-*.json"),

@@ -31,7 +31,7 @@ from typing import Any
 
 from PIL import Image
 
-from neuralcodes.common.errors import UserError
+from neuralcodes.common.errors import UserError, run_script
 from neuralcodes.common.files import atomic_write, read_json
 from neuralcodes.images.photographs import clothing_photographs
 from neuralcodes.serve.client import Client
@@ -293,8 +293,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from neuralcodes.common.errors import UserError
+from neuralcodes.common.errors import UserError, run_script
 from neuralcodes.common.files import write_text
 from neuralcodes.experiments.photographs import search_photographs
 from neuralcodes.images.photographs import clothing_photographs
@@ -74,8 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -6,6 +6,10 @@ import sys
 import neuralcodes
 
 
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
 def test_version_and_help(command):
     assert command("--version").stdout.strip() == f"neuralcodes {neuralcodes.__version__}"
     help_text = command("--help").stdout
@@ -19,9 +23,7 @@ def test_help_and_import_load_nothing_heavy():
         "import sys, neuralcodes; from neuralcodes.cli.main import make_app; make_app();"
         "print([m for m in ('torch', 'sklearn', 'matplotlib', 'faiss') if m in sys.modules])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    result = run(code)
     assert result.stdout.strip() == "[]", result.stderr
 
 
@@ -32,9 +34,7 @@ def test_a_verb_that_is_named_is_the_only_one_that_is_loaded():
         "try: main()\n"
         "finally: print([v for v in VERBS if f'neuralcodes.cli.{v}' in sys.modules])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    result = run(code)
     assert result.stdout.splitlines()[-1] == "['info']", result.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from neuralcodes.common.files import write_json
+from ports import free_ports
 
 WORKER = Path(__file__).with_name("team_worker.py")
 LINE = "neuralcodes: another process of this training has died or was stopped"
@@ -35,9 +35,8 @@ def test_the_first_rank_killed_between_two_steps(tmp_path: Path) -> None:
     """The other one waits for its gradients, on their way back through the network."""
     options = {"max_epochs": 2, "count": 60, "die": {"rank": 0, "after_steps": 4}}
     write_json(tmp_path / "options.json", options)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    (port,) = free_ports(1)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     ranks = [
         subprocess.Popen(
             [sys.executable, str(WORKER), str(tmp_path)],

@@ -62,13 +62,18 @@ def _options(
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 2 a user can mend it, 130 interrupted."""
+    try:
+        _run()
+    except SystemExit as end:  # how typer ends, and errors do
+        end_of_team(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+
+
+def _run() -> None:
     named = sys.argv[1:2]
     try:
         # all of them take longer to be made than a search
         make_app(named if named and named[0] in VERBS else VERBS)()
-    except SystemExit as end:  # how typer ends
-        end_of_team(end.code if isinstance(end.code, int) else int(end.code is not None))
-        raise
     except UserError as error:
         _leave(f"neuralcodes: {error}", 2)
     except MemoryError:
@@ -79,5 +84,4 @@ def main() -> None:
 
 def _leave(line: str, status: int) -> None:
     print(" ".join(line.split()), file=sys.stderr)
-    end_of_team(status)
     sys.exit(status)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -11,6 +13,15 @@ class UserError(Exception):
 
     Everything else that is raised is a bug of ours and keeps its traceback.
     """
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a program of the repository: what a user can mend becomes one line, exit status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def needs_extra(package: str, extra: str) -> UserError:

@@ -224,7 +224,6 @@ def start_team(device: str) -> tuple[Team, str]:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"torchrun: the {size} processes do not meet ({reason})") from error
     atexit.register(_leave)
-    _joined.append(dist.get_backend())
     team = Team.current()
     if not team.leads:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - one process tells for all
@@ -238,15 +237,12 @@ def end_of_team(status: int) -> None:
     ended within C++, and the whole process aborts ("terminate called without an active exception",
     seen twice in hundreds of runs). So what Python does at its end is done here, without the rest.
     """
-    if _joined:
+    if not Team.current().alone:
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
         os._exit(status)
-
-
-_joined: list[str] = []  # the process group that this process is in, if any
 
 
 def _leave() -> None:
