@@ -18,6 +18,7 @@ from neuralcodes.training.classifier import start_from_class_means
 from neuralcodes.training.layers import Learning, prepare_layers, take_weights
 from neuralcodes.training.objective import VIEWS
 from neuralcodes.training.optimizer import make_optimizer
+from neuralcodes.training.products import use_products
 from neuralcodes.training.recipe import Recipe
 from neuralcodes.training.sharing import Share, share_layers
 
@@ -63,6 +64,7 @@ def begin_training(
     )
     optimizer = make_optimizer(network, recipe, learning.scales)
     average = Average(network, recipe.average) if recipe.average else None
+    use_products(network, runtime)
     share = Share(Team.current(), VIEWS if recipe.objective == "views" else 1)
     share_layers(network, share)
     return Trainee(network, optimizer, average, learning, share)
