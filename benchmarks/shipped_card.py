@@ -30,6 +30,8 @@ def model_card(figures: dict[str, Any], record: Path) -> str:
             if recipe.get("decay_epochs")
             else "stays up"
         )
+        if recipe.get("decay_epochs") and len(epochs) < recipe["max_epochs"]:
+            falls += f", stopped after {len(epochs)}"
         accuracy = float(epochs[-1]["val_accuracy"])
         lines.append(
             f"- {stage.name}: {len(epochs)} epochs on views of {views}×{views}, the rate of "

@@ -1,31 +1,39 @@
 """Put a run's network into the package, in half precision, as the network `shipped`.
 
     python tools/ship.py runs/modern-c runs/modern-e --stages runs/modern-a runs/modern-c …
+        [--fit-code] [--data DIR]
 
 Of several runs that began with one another's weights it takes the mean of their weights, which
-finds more than each of them (Wortsman et al., "Model soups", ICML 2022). Copies configuration and
-history of the training's stages to results/shipped/. Then run `python benchmarks/shipped.py`,
-which measures the file and writes its figures and model card.
+finds more than each of them (Wortsman et al., "Model soups", ICML 2022); a run named twice counts
+twice. With `--fit-code` the code layer is fitted anew to images of the training classes
+(`ship_head.py`). Copies configuration and history of the training's stages to results/shipped/.
+Then run `python benchmarks/shipped.py`, which measures the file and writes its figures and card.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from ship_head import refit_head
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json, write_text
+from neuralcodes.experiments.configuration import Configuration, prepare
 from neuralcodes.networks.names import SHIPPED
 from neuralcodes.networks.opened import WEIGHTS_FILE, OpenNetwork, open_network, save_network
+from neuralcodes.networks.runtime import choose_runtime
 
 PACKAGE = Path("src/neuralcodes/networks") / SHIPPED
 RECORD = Path("results") / SHIPPED
 LARGEST = 16_000_000  # bytes
+FIT = 20_000  # training images that the head is fitted to
 
 
 def main() -> None:
@@ -33,10 +41,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", help="run folders or weights files")
     parser.add_argument("--stages", type=Path, nargs="+", required=True, help="in their order")
+    parser.add_argument("--fit-code", action="store_true", help="fit the code layer anew")
+    parser.add_argument("--data", type=Path, default=os.environ.get("NEURALCODES_TINY_IMAGENET"))
     options = parser.parse_args()
     PACKAGE.mkdir(exist_ok=True)
     file = PACKAGE / WEIGHTS_FILE
-    save_network(file, mean_of([open_network(run) for run in options.runs]), half=True)
+    made = mean_of([open_network(run) for run in options.runs])
+    if options.fit_code:
+        train = prepare(Configuration(data=options.data, network=made.kind.name)).split.train
+        drawn = np.random.default_rng(0).choice(len(train), FIT, replace=False)
+        made = refit_head(made, train.select(np.sort(drawn)), choose_runtime("cpu", "fp32"))
+    save_network(file, made, half=True)
     if file.stat().st_size > LARGEST:
         raise UserError(f"{file}: {file.stat().st_size:,} bytes; at most {LARGEST:,} may ship")
     names = [Path(run).name.removesuffix(".safetensors") for run in options.runs]

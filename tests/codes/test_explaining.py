@@ -34,7 +34,7 @@ RUNTIME = choose_runtime("cpu", "fp32")
 POOLINGS = ["mac", "spoc", "gem", "gem2.5", "crow", "rmac"]
 
 
-def trained(pixels: np.ndarray, labels: np.ndarray, epochs: int = 6) -> OpenNetwork:
+def trained(pixels: np.ndarray, labels: np.ndarray, epochs: int) -> OpenNetwork:
     torch.manual_seed(3)
     kind = get_network("small")
     module = kind.build(10).train()
@@ -59,8 +59,8 @@ def digits(count: int = 40) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def network() -> OpenNetwork:
-    """Trained on digits, so that its codes mean something."""
-    return trained(digits(600), load_digits().target[:600])
+    """Trained on digits, so long that its codes mean the same with one thread and with two."""
+    return trained(digits(600), load_digits().target[:600], epochs=30)
 
 
 def encoder_of(network: OpenNetwork, code: str) -> Encoder:

@@ -67,6 +67,7 @@ def test_operations_are_those_of_all_layers_three_times() -> None:
             module.register_forward_hook(count)
     network.eval()(torch.zeros(1, 3, view, view))
     expected = 6 * sum(macs) - 2 * macs[0] + 6 * 128 * 190  # the last: the classifier's cosines
+    expected += 4 * 4 * (256 * 36 + 512 * 9)  # four regions' means, and their gradient by the maps
     assert load("shipped_looks").operations("compact", 190, view) == expected
 
 

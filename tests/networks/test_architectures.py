@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from neuralcodes.networks.blocks import convolution
-from neuralcodes.networks.compact import GeneralisedMean
+from neuralcodes.networks.compact import RegionalMeans, region_shares
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.taps import Tap
 
@@ -34,7 +34,7 @@ def sizes(name: str) -> dict[str, int]:
 def test_compact_is_as_compact_as_it_says() -> None:
     """At most 12 M parameters, 1.2 GMAC at 64×64 and 128 values a code; counted by hooks."""
     network = meta_network("compact", 190)
-    assert sum(p.numel() for p in network.parameters()) == 6_465_664
+    assert sum(p.numel() for p in network.parameters()) == 6_793_344
     products = 0
 
     def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
@@ -46,7 +46,7 @@ def test_compact_is_as_compact_as_it_says() -> None:
         module.register_forward_hook(count)
     network(torch.zeros(1, 3, 64, 64, device="meta"))
     assert 0.40e9 < products < 0.41e9
-    assert sizes("compact") == {"map": 512, "pooled": 512, "code": 128}
+    assert sizes("compact") == {"map": 512, "pooled": 3072, "code": 128}
 
 
 def test_compact_runs_at_other_sizes_and_its_logits_are_scaled_cosines() -> None:
@@ -58,10 +58,27 @@ def test_compact_runs_at_other_sizes_and_its_logits_are_scaled_cosines() -> None
     assert torch.allclose(network(images).double(), 16 * cosines, atol=1e-4)
 
 
-def test_generalised_mean_against_its_definition() -> None:
-    maps = torch.randn(2, 3, 5, 4, dtype=torch.float64)
-    wanted = np.cbrt((np.maximum(maps.numpy(), 1e-6) ** 3).mean((2, 3)))
-    assert np.allclose(GeneralisedMean()(maps).numpy(), wanted, atol=1e-6)
+def test_regional_means_against_their_definition() -> None:
+    levels = [torch.randn(2, 3, 5, 6, dtype=torch.float64), torch.randn(2, 4, 3, 3)]
+    wanted = []
+    for maps in levels:
+        cubes = np.maximum(maps.double().numpy(), 1e-6) ** 3
+        fine = cubes.repeat(4, 2).repeat(4, 3)  # so that quarters end between places
+        high, wide = (side // 4 for side in fine.shape[2:])
+        centre = fine[:, :, high : 3 * high, wide : 3 * wide]
+        regions = [fine, centre, fine[:, :, : 2 * high], fine[:, :, 2 * high :]]
+        part = np.hstack([np.cbrt(region.mean((2, 3))) for region in regions])
+        wanted.append(32 * part / np.linalg.norm(part, axis=1, keepdims=True))
+    assert np.allclose(RegionalMeans()(*levels).numpy(), np.hstack(wanted), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (7, 5), (64, 3)])
+def test_every_region_of_every_size_has_a_mean(size: tuple[int, int]) -> None:
+    shares = region_shares(*size)
+    assert torch.allclose(shares.sum((1, 2)), torch.ones(4))
+    assert (shares >= 0).all()
+    constant = RegionalMeans()(torch.full((1, 2, *size), 3.0))
+    assert torch.allclose(constant, torch.full((1, 8), 32 * 8**-0.5))
 
 
 def test_the_reference_has_its_parameters() -> None:

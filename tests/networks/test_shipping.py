@@ -10,11 +10,12 @@ import torch
 from neuralcodes.common.errors import UserError
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.registry import get_network
-from scripts import load_script
+from scripts import ROOT, load_script
 
 
-@pytest.fixture(scope="module")
-def ship() -> ModuleType:
+@pytest.fixture
+def ship(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return load_script("tools/ship.py")
 
 

@@ -167,7 +167,7 @@ def test_frozen_layers_give_what_they_gave_and_the_others_learn(tmp_path: Path) 
     pixels = torch.rand(4, 3, 16, 16)
     with torch.no_grad():
         maps = [
-            Tap(FP32.place(network).eval(), ["blocks"])(pixels)["blocks"]
+            Tap(FP32.place(network).eval(), ["blocks.5"])(pixels)["blocks.5"]
             for network in (start.module, trained.network)
         ]
     assert torch.equal(*maps)

@@ -82,8 +82,8 @@ def test_views_find_each_other_better_and_no_label_is_needed(tmp_path: Path) -> 
     start = OpenNetwork.of("given", COMPACT, COMPACT.build(3), 3)
     head = start.module.state_dict()["classifier.weight"].clone()
     recipe = unlabelled(
-        max_epochs=4, batch_size=40, learning_rate=0.1, layer_decay=1.0,
-        augmentation=Augmentation(flip=False),
+        max_epochs=4, batch_size=40, learning_rate=0.03, layer_decay=1.0,
+        augmentation=Augmentation(flip=False), keep_statistics=False, blend=1.0,
     )  # fmt: skip
     sets = without_labels(160), without_labels(60, 160)
     trained = train(COMPACT, 3, *sets, recipe, FP32, tmp_path, start=start)

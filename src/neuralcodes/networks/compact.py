@@ -1,6 +1,6 @@
 """Our own network for short codes: residual, for 64×64 images, with a code of 128 values.
 
-Basic residual blocks (He et al. 2016), generalised-mean pooling (Radenović et al. 2018), then a
+Basic residual blocks (He et al. 2016), generalised means (Radenović et al. 2018) of regions, then a
 linear code with batch normalisation and a classifier on the unit sphere ("Classification is a
 strong baseline for deep metric learning", Zhai & Wu 2019). The first convolution halves the size:
 on a CPU dense 3×3 convolutions run nearest to its limit, and early maps cost the most.
@@ -8,7 +8,6 @@ on a CPU dense 3×3 convolutions run nearest to its limit, and early maps cost t
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,6 +21,13 @@ WIDTHS = (64, 128, 256, 512)
 DEPTHS = (1, 2, 2, 1)
 CODE = 128
 SCALE = 16.0  # of the cosines, before the softmax
+LENGTH = 32.0  # so that one of some thousand values is about 1, as layers behind expect
+REGIONS = (  # shares of the height and of the width: from, to
+    ((0.0, 1.0), (0.0, 1.0)),  # all of it
+    ((0.25, 0.75), (0.25, 0.75)),  # its centre
+    ((0.0, 0.5), (0.0, 1.0)),  # its upper half
+    ((0.5, 1.0), (0.0, 1.0)),  # its lower half
+)
 
 
 class Residual(nn.Module):
@@ -55,14 +61,44 @@ def full_precision(like: torch.Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(like.device.type, enabled=False)
 
 
-class GeneralisedMean(nn.Module):
-    """Cube root of the mean cube over positions, N×C×H×W → N×C, in fp32."""
+class RegionalMeans(nn.Module):
+    """Generalised means (exponent 3) of whole maps and of three of their regions, in fp32.
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Negative values count as zero."""
-        with full_precision(maps):
-            cubes = maps.float().clamp(min=1e-6).pow(3)
-            return cubes.mean((2, 3)).pow(1 / 3)
+    Where something lies tells something of what it is, which one mean over all places forgets;
+    the linear layer behind weighs the regions. (Regions as in R-MAC, Tolias et al., ICLR 2016.)
+    """
+
+    def forward(self, *levels: torch.Tensor) -> torch.Tensor:
+        """Maps N×C×H×W of one or more levels → N×(4·C of all), a level's part `LENGTH` long.
+
+        In a part one region comes after the other. Negative values count as zero.
+        """
+        with full_precision(levels[0]):
+            parts = [LENGTH * F.normalize(_regional(maps.float())) for maps in levels]
+            return torch.cat(parts, dim=1)
+
+
+def _regional(maps: torch.Tensor) -> torch.Tensor:
+    shares = region_shares(*maps.shape[2:]).to(maps.device)
+    means = torch.einsum("nchw,rhw->nrc", maps.clamp(min=1e-6).pow(3), shares)
+    return means.pow(1 / 3).flatten(1)
+
+
+def region_shares(height: int, width: int) -> torch.Tensor:
+    """What each place counts in each region's mean, float32 regions×height×width; sums are 1.
+
+    A place that lies partly in a region counts in part, so that maps of any size are divided alike.
+    """
+    shares = [
+        _inside(height, *rows)[:, None] * _inside(width, *columns) for rows, columns in REGIONS
+    ]
+    return torch.stack([share / share.sum() for share in shares])
+
+
+def _inside(places: int, start: float, end: float) -> torch.Tensor:
+    """How much of each of the equal parts of a side lies between these shares of it."""
+    edges = torch.arange(places + 1) / places
+    return (edges[1:].clamp(max=end) - edges[:-1].clamp(min=start)).clamp(min=0)
 
 
 class CosineClassifier(nn.Module):
@@ -80,9 +116,41 @@ class CosineClassifier(nn.Module):
             return SCALE * cosines
 
 
+class Compact(nn.Module):
+    """Convolutions, what they find in regions of their last two sizes of maps, a code, classes."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, WIDTHS[0], 4, 2, 1, bias=False),
+            nn.BatchNorm2d(WIDTHS[0]),
+            nn.SiLU(inplace=True),
+        )
+        blocks: list[nn.Module] = []
+        incoming = WIDTHS[0]
+        for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)):
+            for number in range(depth):
+                blocks.append(Residual(incoming, width, 2 if stage and not number else 1))
+                incoming = width
+        self.blocks = nn.ModuleList(blocks)
+        self.pool = RegionalMeans()
+        self.project = nn.Linear(len(REGIONS) * sum(WIDTHS[-2:]), CODE, bias=False)
+        self.code = nn.BatchNorm1d(CODE)
+        self.classifier = CosineClassifier(CODE, classes)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels N×3×H×W → logits N×classes."""
+        maps = [self.stem(pixels)]
+        for block in self.blocks:
+            maps.append(block(maps[-1]))
+        levels = maps[-1 - DEPTHS[-1]], maps[-1]
+        logits: torch.Tensor = self.classifier(self.code(self.project(self.pool(*levels))))
+        return logits
+
+
 @register(
     "compact",
-    layers={"map": "blocks", "pooled": "pool", "code": "code"},
+    layers={"map": f"blocks.{sum(DEPTHS) - 1}", "pooled": "pool", "code": "code"},
     default_layer="code",
     input_size=(64, 64),
     mean=(0.480, 0.448, 0.398),  # of Tiny ImageNet's training images
@@ -91,29 +159,10 @@ class CosineClassifier(nn.Module):
 def compact(classes: int) -> nn.Module:
     """Input float N×3×H×W, normalised; 64×64 is what it is trained at, other sizes run too.
 
-    "map" is 512×4×4, "pooled" has 512 values, "code" 128. Returns logits N×classes.
+    "map" is 512×4×4; "pooled" has 4·(256 + 512) values, of the block's maps before and of these;
+    "code" 128. Returns logits N×classes.
     """
-    blocks: list[nn.Module] = []
-    incoming = WIDTHS[0]
-    for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)):
-        for number in range(depth):
-            stride = 2 if stage and not number else 1
-            blocks.append(Residual(incoming, width, stride))
-            incoming = width
-    stem = nn.Sequential(
-        nn.Conv2d(3, WIDTHS[0], 4, 2, 1, bias=False),
-        nn.BatchNorm2d(WIDTHS[0]),
-        nn.SiLU(inplace=True),
-    )
-    layers: list[tuple[str, nn.Module]] = [
-        ("stem", stem),
-        ("blocks", nn.Sequential(*blocks)),
-        ("pool", GeneralisedMean()),
-        ("project", nn.Linear(incoming, CODE, bias=False)),
-        ("code", nn.BatchNorm1d(CODE)),
-        ("classifier", CosineClassifier(CODE, classes)),
-    ]
-    network = nn.Sequential(OrderedDict(layers))
+    network = Compact(classes)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

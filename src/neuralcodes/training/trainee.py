@@ -15,10 +15,10 @@ from neuralcodes.networks.runtime import Runtime
 from neuralcodes.training.averaging import Average
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.classifier import start_from_class_means
+from neuralcodes.training.convolutions import use_products
 from neuralcodes.training.layers import Learning, prepare_layers, take_weights
 from neuralcodes.training.objective import VIEWS
 from neuralcodes.training.optimizer import make_optimizer
-from neuralcodes.training.products import use_products
 from neuralcodes.training.recipe import Recipe
 from neuralcodes.training.sharing import Share, share_layers
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from neuralcodes.networks.registry import get_network
 from neuralcodes.networks.runtime import Runtime
-from neuralcodes.training import products
-from neuralcodes.training.products import neighbourhoods, use_products
+from neuralcodes.training import convolutions
+from neuralcodes.training.convolutions import neighbourhoods, use_products
 
 BF16 = Runtime(torch.device("cpu"), "bf16")
 AMX = {"amx_bf16": True}
@@ -136,7 +136,7 @@ def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_large_maps_are_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = nn.Conv2d(4, 4, 3, padding=1, bias=False).train()
     use_products(layer, BF16)
-    monkeypatch.setattr(products, "_Products", None)  # must not be asked
+    monkeypatch.setattr(convolutions, "_Products", None)  # must not be asked
     with torch.autocast("cpu", torch.bfloat16):
         layer(torch.randn(1, 4, 9, 9))
 
