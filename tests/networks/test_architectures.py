@@ -72,6 +72,20 @@ def test_regional_means_against_their_definition() -> None:
     assert np.allclose(RegionalMeans()(*levels).numpy(), np.hstack(wanted), atol=1e-4)
 
 
+def test_what_an_explanation_shares_out_is_all_of_a_level() -> None:
+    """Gradient times map adds up to the values, once the length counts as a constant."""
+    pool = RegionalMeans().eval()
+    maps = torch.rand(2, 5, 4, 3, dtype=torch.float64).requires_grad_()
+    weights = torch.randn(20)
+    (pool(maps) @ weights).sum().backward()
+    assert maps.grad is not None
+    shared = (maps.grad * maps).sum((1, 2, 3))
+    assert torch.allclose(shared.float(), pool(maps) @ weights, rtol=1e-4, atol=1e-4)
+    maps.grad = None
+    (pool.train()(maps) @ weights).sum().backward()  # learning knows that length does not matter
+    assert torch.allclose((maps.grad * maps).sum((1, 2, 3)).float(), torch.zeros(2), atol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 4), (7, 5), (64, 3)])
 def test_every_region_of_every_size_has_a_mean(size: tuple[int, int]) -> None:
     shares = region_shares(*size)

@@ -74,8 +74,14 @@ class RegionalMeans(nn.Module):
         In a part one region comes after the other. Negative values count as zero.
         """
         with full_precision(levels[0]):
-            parts = [LENGTH * F.normalize(_regional(maps.float())) for maps in levels]
-            return torch.cat(parts, dim=1)
+            parts = [_regional(maps.float()) for maps in levels]
+            lengths = [part.norm(dim=1, keepdim=True).clamp(min=1e-12) for part in parts]
+            if not self.training:
+                # An explanation shares a similarity out over a map by its gradient, with lengths
+                # taken as constants; through this one all shares would add up to nothing.
+                lengths = [length.detach() for length in lengths]
+            pairs = zip(parts, lengths, strict=True)
+            return torch.cat([LENGTH * (part / length) for part, length in pairs], dim=1)
 
 
 def _regional(maps: torch.Tensor) -> torch.Tensor:
