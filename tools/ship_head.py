@@ -42,8 +42,8 @@ def refit_head(network: OpenNetwork, images: ImageSet, runtime: Runtime) -> Open
     pooled = _pooled(module, network, images, runtime)
     labels = images.label_array()
     matrix, centre = half_whitened(pooled, labels, len(module.get_parameter("code.weight")))
+    matrix /= ((pooled - centre) @ matrix).std()
     codes = (pooled - centre) @ matrix
-    matrix, codes = matrix / codes.std(), codes / codes.std()
     with torch.no_grad():
         project, code = module.get_submodule("project"), module.get_submodule("code")
         assert isinstance(project, nn.Linear) and isinstance(code, nn.BatchNorm1d)
@@ -108,7 +108,7 @@ def fit_classifier(classifier: nn.Module, codes: torch.Tensor, labels: torch.Ten
 
 
 def _pooled(module: nn.Module, network: OpenNetwork, images: ImageSet, runtime: Runtime) -> Doubles:
-    placed = runtime.place(module).eval()
+    placed = runtime.place(module)
     tap = Tap(placed, ["pool"])
     batches = Batches(images, network.kind, runtime)
     found = []
