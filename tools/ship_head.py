@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from neuralcodes.codes.transforms.discriminant import scatter
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.runtime import Runtime, evaluating
@@ -27,6 +28,8 @@ POWER = 0.5  # of whitening: 0 leaves the spread as it is, 1 makes it round
 SHRINK = 0.2  # of the spread within classes, towards a round one
 STEPS = 100  # of the classifier's learning
 SMOOTHING = 0.1  # of its labels, as in training
+
+NO_PAIRS = np.empty((0, 2), np.int64)  # classes tell the spread
 
 Doubles = npt.NDArray[np.float64]
 
@@ -69,18 +72,12 @@ def half_whitened(
         values: n×d.
         labels: n.
     """
-    centre = values.mean(0)
-    away = values - centre
-    means = np.zeros((labels.max() + 1, values.shape[1]))
-    np.add.at(means, labels, away)
-    means /= np.maximum(np.bincount(labels), 1)[:, None]
-    within = away - means[labels]
-    spread = within.T @ within / len(within)
+    spread, _ = scatter(values, labels, NO_PAIRS)
     spread += SHRINK * np.trace(spread) / len(spread) * np.eye(len(spread))
     sizes, axes = np.linalg.eigh(spread)
     even = axes * sizes ** (-POWER / 2) @ axes.T
-    _, components = np.linalg.eigh(np.cov((away @ even).T))  # the largest last
-    return even @ components[:, ::-1][:, :count], centre
+    _, components = np.linalg.eigh(np.cov((values @ even).T))  # the largest last
+    return even @ components[:, ::-1][:, :count], values.mean(0)
 
 
 def fit_classifier(classifier: nn.Module, codes: torch.Tensor, labels: torch.Tensor) -> None:

@@ -49,7 +49,7 @@ def test_principal_components_after_half_whitening(head: ModuleType) -> None:
     within = np.zeros((12, 12))
     for label in range(5):
         own = values[labels == label]
-        within += np.cov(own.T, bias=True) * len(own) / 400
+        within += np.cov(own.T, bias=True) * len(own) / (400 - 5)  # less the means found
     within += head.SHRINK * np.trace(within) / 12 * np.eye(12)
     even = np.linalg.inv(sqrtm(sqrtm(within))).real  # within to the power of −1/4, twice on a code
     wanted = PCA(4, svd_solver="full").fit_transform((values - values.mean(0)) @ even)
