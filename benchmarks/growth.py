@@ -59,7 +59,9 @@ def loading() -> dict[int, float]:
 def extraction() -> dict[int, float]:
     """The shipped network, by images."""
     encoder = our_encoder("auto", ["code"], shipped=True)
-    pixels = np.random.default_rng(0).integers(0, 256, size=(1000, 64, 64, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(
+        0, 256, size=(1000, *encoder.preprocessing.size, 3), dtype=np.uint8
+    )
 
     def work(count: int) -> None:
         for start in range(0, count, 250):

@@ -23,6 +23,7 @@ import numpy as np
 from shipped_figure import write_figure
 from shipped_looks import add_look
 from shipped_page import RESULTS, write_pages
+from torch import nn
 
 from neuralcodes.codes.encoder import Encoder
 from neuralcodes.codes.spec import CodeSpec, parse_code
@@ -147,6 +148,12 @@ def fitted_chain(base: CodeSpec, names: str, training: Training, on: FittedOn) -
     return chain
 
 
+def count_parameters(module: nn.Module) -> int:
+    """All that was learnt or fitted; not the statistics of batch normalisation."""
+    fitted = module.get_submodule("code").buffers()
+    return sum(values.numel() for values in (*module.parameters(), *fitted))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="shipped")
@@ -179,7 +186,7 @@ def main() -> None:
     accuracy_low, accuracy_high = wilson_interval(accuracy.accuracy, len(split.test))
     result |= {
         "weights_bytes": weights_file(options.network).stat().st_size,
-        "parameters": sum(p.numel() for p in network.module.parameters()),
+        "parameters": count_parameters(network.module),
         "test_accuracy": accuracy.accuracy,
         "test_accuracy_low": accuracy_low,
         "test_accuracy_high": accuracy_high,

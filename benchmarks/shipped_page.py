@@ -97,12 +97,18 @@ class Recorded:
 
     def found(self, images: str, code: str) -> Facts:
         """A row of `transfer.json`."""
-        return next(row for row in self.transfer["rows"][images] if row["code"].startswith(code))
+        for row in self.transfer["rows"][images]:
+            if row["code"].startswith(code):
+                return dict(row)
+        raise UserError(
+            f"transfer.json: no {code} among its {images}; run `python benchmarks/transfer.py`"
+        )
 
 
 def comparison(of: Recorded, digits: int = 3) -> list[tuple[str, str, str]]:
     """Rows of the table beside the founding network: what, the founding one's, ours."""
     ours, other = of.shipped, of.reference()
+    own = "shipped@code at {}×{}".format(*get_network("compact").input_size)
     photographs = f"mAP on photographs ({of.transfer['photographs']}), not trained on"
     rows = [
         ("values a code", f"{other['dims']:,} ({other['layer']})", f"{ours['dims']:,}"),
@@ -116,10 +122,10 @@ def comparison(of: Recorded, digits: int = 3) -> list[tuple[str, str, str]]:
         (f"re-ranked ({other['step']['chosen']}; {ours['reranked_by']})",
          span(other["step"], digits=digits), span(ours, "map_reranked", digits)),
         (photographs, span(of.found("photographs", f"reference@{other['layer']}"), digits=digits),
-         span(of.found("photographs", "shipped@code at 64"), digits=digits)),
+         span(of.found("photographs", own), digits=digits)),
         ("mAP on scikit-learn's digits, not trained on",
          span(of.found("digits", f"reference@{other['layer']}"), digits=digits),
-         span(of.found("digits", "shipped@code at 64"), digits=digits)),
+         span(of.found("digits", own), digits=digits)),
     ]  # fmt: skip
     if of.speed is not None:
         rates = of.speed["images_per_second"]
@@ -183,7 +189,8 @@ def compute_words(compute: Facts) -> str:
     if line["looks"] < FEW:
         words.append(
             f"{line['looks']} points are few, and they differ in more than compute (the mean of "
-            "runs, the contrast), so this is a hint and no forecast."
+            "runs, the contrast, at last the code and a larger input), so this is a hint and no "
+            "forecast."
         )
     return wrapped(words)
 

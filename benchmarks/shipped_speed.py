@@ -2,9 +2,10 @@
 
     python benchmarks/shipped_speed.py [--rounds 15] [--out results/shipped/speed.json]
 
-From pixels in bytes to unit-length codes (`Encoder.encode`): `shipped@code` and `reference@L7`, at
-fp32 and bf16, in turns in one process. The reference network has random weights, which cost as much
-as learned ones. The interval is that of the mean over rounds; a ratio is round by round.
+From pixels in bytes to unit-length codes (`Encoder.encode`): `shipped@code` and `reference@L7`,
+each at its input size, at fp32 and bf16, in turns in one process. The reference network has random
+weights, which cost as much as learned ones. The interval is that of the mean over rounds; a ratio
+is round by round.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from neuralcodes.common.racing import Ratio, take_turns
 from neuralcodes.evaluation.score import bootstrap_interval
 
 BATCH = 256
-SIDE = 64
 SETTLE = 0.3  # seconds between contestants, in which threads come to rest
 PRECISIONS = ("fp32", "bf16")
 
@@ -42,9 +42,13 @@ def contestants() -> dict[str, Encoder]:
 
 def measure(rounds: int) -> dict[str, Any]:
     """What `speed.json` holds."""
-    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, SIDE, SIDE, 3), dtype=np.uint8)
+    draw = np.random.default_rng(0)
     encoders = contestants()
-    calls = {name: (lambda e=one: e.encode(pixels)) for name, one in encoders.items()}
+    pixels = {
+        name: draw.integers(0, 256, (BATCH, *one.preprocessing.size, 3), dtype=np.uint8)
+        for name, one in encoders.items()
+    }
+    calls = {name: (lambda n=name: encoders[n].encode(pixels[n])) for name in encoders}
     seconds = take_turns(calls, rounds, settle=SETTLE)
     rates = {name: BATCH / np.array(taken) for name, taken in seconds.items()}
     spans = {name: bootstrap_interval(rate, 0.95, 0) for name, rate in rates.items()}
@@ -62,6 +66,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "weights": encoders["shipped@code fp32"].specs[0].weights,
         "rounds": rounds,
         "batch": BATCH,
+        "sizes": {name: one.preprocessing.size for name, one in encoders.items()},
         "threads": torch.get_num_threads(),
         "load_average": os.getloadavg(),  # more than the cores: other work was there
         "machine": {**describe_machine(), "versions": versions()},

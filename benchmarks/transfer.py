@@ -1,7 +1,7 @@
 """Codes on images of other kinds than those the network was trained on, and after retraining.
 
     python benchmarks/transfer.py --photographs CALTECH.zip [--reference runs/reference]
-        [--network shipped] [--sizes 64 96 128] [--seed 0] [--out results/transfer.json]
+        [--network shipped] [--sizes 64 80 96 128] [--seed 0] [--out results/transfer.json]
 
 mAP of class retrieval on a folder or zip of photographs and on scikit-learn's digits: the code of
 `--network`, at several input sizes where it takes them, against raw pixels, a colour histogram and
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, required=True)
     parser.add_argument("--reference", default="runs/reference")
     parser.add_argument("--network", default="shipped")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96, 128])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 80, 96, 128])
     parser.add_argument("--seed", type=int, default=0, help="of the retraining")
     parser.add_argument("--out", type=Path, default=Path("results/transfer.json"))
     options = parser.parse_args()

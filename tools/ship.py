@@ -5,7 +5,7 @@
 
 Of several runs that began with one another's weights it takes the mean of their weights, which
 finds more than each of them (Wortsman et al., "Model soups", ICML 2022); a run named twice counts
-twice. With `--fit-code` the code layer is fitted anew to images of the training classes
+twice. With `--fit-code` the code is fitted anew to images of the training classes
 (`ship_head.py`). Copies configuration and history of the training's stages to results/shipped/.
 Then run `python benchmarks/shipped.py`, which measures the file and writes its figures and card.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ship_head import refit_head
+from ship_head import refit_code
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json, write_text
@@ -33,7 +33,7 @@ from neuralcodes.networks.runtime import choose_runtime
 PACKAGE = Path("src/neuralcodes/networks") / SHIPPED
 RECORD = Path("results") / SHIPPED
 LARGEST = 16_000_000  # bytes
-FIT = 20_000  # training images that the head is fitted to
+FIT = 20_000  # training images that the code is fitted to
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     if options.fit_code:
         train = prepare(Configuration(data=options.data, network=made.kind.name)).split.train
         drawn = np.random.default_rng(0).choice(len(train), FIT, replace=False)
-        made = refit_head(made, train.select(np.sort(drawn)), choose_runtime("cpu", "fp32"))
+        made = refit_code(made, train.select(np.sort(drawn)), choose_runtime("cpu", "fp32"))
     save_network(file, made, half=True)
     if file.stat().st_size > LARGEST:
         raise UserError(f"{file}: {file.stat().st_size:,} bytes; at most {LARGEST:,} may ship")

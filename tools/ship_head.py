@@ -1,14 +1,15 @@
-"""The code layer and classifier of `compact`, fitted anew behind its pooled map.
+"""The code of `compact`, fitted behind a body that has been trained (networks/compact.py: Mixture).
 
-The projection learns the training classes by heart, and the mean of several runs' projections is
-none of them. What other classes need is kept better by a projection that never saw the classifier:
-the principal components of the pooled map after half-whitening by its spread within classes
-(measured in results/EXPERIMENTS.md). The classifier then learns these codes.
+Three parts, of images of the training classes: the principal components of the pooled values after
+half-whitening by their spread within classes; the learnt code, as it is; and the likeness of these
+two to a vector a class. Principal components of all of it become the code. What each part gains on
+classes held out is in results/EXPERIMENTS.md, "A code of three parts".
 """
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from neuralcodes.codes.transforms.discriminant import scatter
+from neuralcodes.common.errors import UserError
 from neuralcodes.images.imageset import ImageSet
+from neuralcodes.networks.compact import ANCHORS, CODE, CosineClassifier, Mixture
 from neuralcodes.networks.opened import OpenNetwork
 from neuralcodes.networks.runtime import Runtime, evaluating
 from neuralcodes.networks.taps import Tap
@@ -26,40 +29,62 @@ from neuralcodes.training.classification import EVALUATION_BATCH
 
 POWER = 0.5  # of whitening: 0 leaves the spread as it is, 1 makes it round
 SHRINK = 0.2  # of the spread within classes, towards a round one
-STEPS = 100  # of the classifier's learning
+STEPS = 30  # of the anchors' learning
 SMOOTHING = 0.1  # of its labels, as in training
+LIKENESS = 0.8  # what the likeness to the anchors counts beside the fitted code
+UNUSED = -30_000.0  # bias of an anchor that is none; half precision holds it
 
 NO_PAIRS = np.empty((0, 2), np.int64)  # classes tell the spread
 
 Doubles = npt.NDArray[np.float64]
 
 
-def refit_head(network: OpenNetwork, images: ImageSet, runtime: Runtime) -> OpenNetwork:
-    """The same network with another `project`, `code` and `classifier`.
+@dataclass(frozen=True)
+class Seen:
+    """Of n images: pooled values n×d and learnt codes n×128, float32, and labels, int64 n."""
+
+    pooled: torch.Tensor
+    learnt: torch.Tensor
+    labels: torch.Tensor
+
+
+def refit_code(network: OpenNetwork, images: ImageSet, runtime: Runtime) -> OpenNetwork:
+    """The same network with its `code` fitted to these images.
 
     Args:
         network: a `compact`.
         images: of the classes it was trained on, at its input size.
+
+    Raises:
+        UserError: more classes than there are anchors.
     """
+    if network.classes > ANCHORS:
+        raise UserError(f"{network.name}: {network.classes} classes; at most {ANCHORS} anchors")
     module = copy.deepcopy(network.module)
-    pooled = _pooled(module, network, images, runtime)
-    labels = images.label_array()
-    matrix, centre = half_whitened(pooled, labels, len(module.get_parameter("code.weight")))
-    matrix /= ((pooled - centre) @ matrix).std()
-    codes = (pooled - centre) @ matrix
-    with torch.no_grad():
-        project, code = module.get_submodule("project"), module.get_submodule("code")
-        assert isinstance(project, nn.Linear) and isinstance(code, nn.BatchNorm1d)
-        project.weight.copy_(torch.from_numpy(matrix.T))
-        assert code.running_mean is not None and code.running_var is not None
-        # It only centres, and so it does with a batch's own statistics if training goes on.
-        code.running_mean.copy_(torch.from_numpy(centre @ matrix))
-        code.running_var.copy_(torch.from_numpy(codes.var(0)))
-        code.weight.copy_((code.running_var + code.eps).sqrt())
-        code.bias.zero_()
-    classifier = module.get_submodule("classifier")
-    fit_classifier(classifier, torch.from_numpy(codes).float(), torch.from_numpy(labels))
+    code = module.get_submodule("code")
+    assert isinstance(code, Mixture)
+    fit_mixture(code.eval(), _seen(module, network, images, runtime), network.classes)
     return OpenNetwork.of(network.name, network.kind, module, network.classes)
+
+
+def fit_mixture(code: Mixture, seen: Seen, classes: int) -> None:
+    """Fit the parts in their order, each behind those before it."""
+    pooled, labels = seen.pooled.double().numpy(), seen.labels.numpy()
+    matrix, centre = half_whitened(pooled, labels, CODE)
+    _set(code, "components", matrix.T)
+    _set(code, "offset", centre @ matrix)
+    classifier = CosineClassifier(2 * CODE, classes)
+    fit_classifier(classifier, code.both(seen.pooled, seen.learnt), seen.labels)
+    _set(code, "anchors", F.pad(F.normalize(classifier.weight), (0, 0, 0, ANCHORS - classes)))
+    _set(code, "biases", np.where(np.arange(ANCHORS) < classes, 0.0, UNUSED))
+    parts = code.parts(seen.pooled, seen.learnt).double().numpy()
+    parts -= (mean := parts.mean(0))
+    # the likeness varies little about its mean; it shall count as much as the codes do
+    scale = np.ones(parts.shape[1])
+    scale[2 * CODE :] = LIKENESS / np.linalg.norm(parts[:, 2 * CODE :], axis=1).mean()
+    mix = scale[:, None] * principal(parts * scale, CODE)
+    _set(code, "mix", mix.T)
+    _set(code, "shift", mean @ mix)
 
 
 def half_whitened(
@@ -76,8 +101,14 @@ def half_whitened(
     spread += SHRINK * np.trace(spread) / len(spread) * np.eye(len(spread))
     sizes, axes = np.linalg.eigh(spread)
     even = axes * sizes ** (-POWER / 2) @ axes.T
-    _, components = np.linalg.eigh(np.cov((values @ even).T))  # the largest last
-    return even @ components[:, ::-1][:, :count], values.mean(0)
+    return even @ principal(values @ even, count), values.mean(0)
+
+
+def principal(values: Doubles, count: int) -> Doubles:
+    """The first principal axes of the values n×d, the largest first, d×count."""
+    _, axes = np.linalg.eigh(np.cov(values.T))
+    first: Doubles = axes[:, ::-1][:, :count]
+    return first
 
 
 def fit_classifier(classifier: nn.Module, codes: torch.Tensor, labels: torch.Tensor) -> None:
@@ -104,13 +135,22 @@ def fit_classifier(classifier: nn.Module, codes: torch.Tensor, labels: torch.Ten
     weight.requires_grad_(False)
 
 
-def _pooled(module: nn.Module, network: OpenNetwork, images: ImageSet, runtime: Runtime) -> Doubles:
+def _set(code: Mixture, name: str, value: Doubles | torch.Tensor) -> None:
+    code.get_buffer(name).copy_(torch.as_tensor(value))
+
+
+def _seen(module: nn.Module, network: OpenNetwork, images: ImageSet, runtime: Runtime) -> Seen:
     placed = runtime.place(module)
-    tap = Tap(placed, ["pool"])
-    batches = Batches(images, network.kind, runtime)
-    found = []
+    layers = ["pool", "learnt"]
+    tap = Tap(placed, layers)
+    found: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
     with evaluating(placed):
-        for pixels, _ in batches.stream(torch.arange(len(images)), EVALUATION_BATCH):
+        for pixels, _ in Batches(images, network.kind, runtime).stream(
+            torch.arange(len(images)), EVALUATION_BATCH
+        ):
             with runtime.autocast():
-                found.append(tap(pixels)["pool"].float().flatten(1).cpu())
-    return torch.cat(found).double().numpy()
+                values = tap(pixels)
+            for layer in layers:
+                found[layer].append(values[layer].float().flatten(1).cpu())
+    pooled, learnt = (torch.cat(found[layer]) for layer in layers)
+    return Seen(pooled, learnt, torch.from_numpy(images.label_array()))

@@ -26,12 +26,18 @@ COUNT = 600
 LOST = 1e-3
 
 
+def enlarged(picture, network):
+    """A digit at the network's input size."""
+    height, width = network.kind.input_size
+    return picture.resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
+
+
 @pytest.fixture(scope="module")
 def made():
     digits = load_digits()
     pictures = [Image.fromarray((one * 15).astype(np.uint8)) for one in digits.images[:COUNT]]
-    large = [one.resize((64, 64), Image.Resampling.BICUBIC).convert("RGB") for one in pictures]
-    pixels, network = np.stack([np.asarray(one) for one in large]), open_network("shipped")
+    network = open_network("shipped")
+    pixels = np.stack([np.asarray(enlarged(one, network)) for one in pictures])
     codes = {}
     for precision in ("fp32", "bf16"):
         runtime = Runtime(torch.device("cpu"), precision)
@@ -49,7 +55,7 @@ def test_bf16_products_lose_no_precision(made):
     codes, labels = made
     assert np.abs(codes["bf16"] - codes["fp32"]).max() > 1e-5  # they are other numbers
     one, other = (mean_precision(codes[name], labels) for name in ("fp32", "bf16"))
-    assert 0.4 < one < 0.9
+    assert 0.25 < one < 0.9  # by chance 0.1
     assert other == pytest.approx(one, abs=LOST)
 
 
@@ -82,11 +88,9 @@ def test_a_compiled_pass_loses_no_precision(compiler):
 
     digits = load_digits()
     pictures = [Image.fromarray((one * 15).astype(np.uint8)) for one in digits.images[:COUNT]]
-    large = [one.resize((64, 64), Image.Resampling.BICUBIC).convert("RGB") for one in pictures]
-    encoder = Encoder(
-        open_network("shipped"), [parse_code("shipped")], Runtime(torch.device("cpu"), "fp32")
-    )
-    inputs = encoder.inputs(np.stack([np.asarray(one) for one in large]))
+    network = open_network("shipped")
+    encoder = Encoder(network, [parse_code("shipped")], Runtime(torch.device("cpu"), "fp32"))
+    inputs = encoder.inputs(np.stack([np.asarray(enlarged(one, network)) for one in pictures]))
     found = []
     for compiled in (False, True):
         forward = Runtime(torch.device("cpu"), "fp32", compiled).training_forward(encoder.module)
@@ -96,5 +100,5 @@ def test_a_compiled_pass_loses_no_precision(compiler):
         assert (counters["stats"]["unique_graphs"] > before) == compiled
         codes = torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
         found.append(mean_precision(codes, digits.target[:COUNT]))
-    assert 0.3 < found[0] < 0.9
+    assert 0.25 < found[0] < 0.9
     assert found[1] == pytest.approx(found[0], abs=LOST)

@@ -23,7 +23,9 @@ def test_the_record_is_of_this_file():
     size = len((folder / "weights.safetensors").read_bytes())
     assert RECORD["weights"] == network.weights
     assert RECORD["weights_bytes"] == size <= 16_000_000
-    assert RECORD["parameters"] == sum(p.numel() for p in network.module.parameters())
+    fitted = network.module.get_submodule("code").buffers()
+    values = [*network.module.parameters(), *fitted]
+    assert RECORD["parameters"] == sum(value.numel() for value in values)
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert network.weights in card and f"{RECORD['map']:.4f}" in card
 

@@ -12,6 +12,7 @@ import simplejpeg
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.images import tinyimagenet
+from neuralcodes.images.decode import decode
 from neuralcodes.images.splits import reference_split
 from neuralcodes.images.tinyimagenet import holds_tiny_imagenet, tiny_imagenet
 
@@ -67,6 +68,18 @@ def test_official_layout(cache: Path, lay: Lay, official: dict[str, bytes]) -> N
     grey = (pixels == pixels[..., :1]).all(axis=(1, 2, 3))
     assert np.flatnonzero(grey).tolist() == [2, 7, 12]
     assert images.source == "tiny-imagenet-200 (folder)"
+
+
+def test_another_size(cache: Path, lay: Lay, official: dict[str, bytes]) -> None:
+    root = lay(official)
+    images = tiny_imagenet(root, (80, 80))
+    assert images.size == (80, 80)
+    for row, key in enumerate(expected_keys()):
+        wanted = decode(official[key], (80, 80))
+        np.testing.assert_array_equal(images.read([row])[0], wanted)
+    own = tiny_imagenet(root)
+    assert own.size == (64, 64) and own.keys == images.keys and own.classes == images.classes
+    assert own.fingerprint() != images.fingerprint()
 
 
 def test_every_form_gives_the_same_and_is_decoded_once(

@@ -35,6 +35,7 @@ def test_compact_is_as_compact_as_it_says() -> None:
     """At most 12 M parameters, 1.2 GMAC at 64×64 and 128 values a code; counted by hooks."""
     network = meta_network("compact", 190)
     assert sum(p.numel() for p in network.parameters()) == 6_793_344
+    assert sum(b.numel() for b in network.get_submodule("code").buffers()) == 500_160
     products = 0
 
     def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
@@ -46,13 +47,13 @@ def test_compact_is_as_compact_as_it_says() -> None:
         module.register_forward_hook(count)
     network(torch.zeros(1, 3, 64, 64, device="meta"))
     assert 0.40e9 < products < 0.41e9
-    assert sizes("compact") == {"map": 512, "pooled": 3072, "code": 128}
+    assert sizes("compact") == {"map": 512, "pooled": 3072, "learnt": 128, "code": 128}
 
 
 def test_compact_runs_at_other_sizes_and_its_logits_are_scaled_cosines() -> None:
     network = get_network("compact").build(7).eval()
     images = torch.rand(3, 3, 97, 60)
-    code = Tap(network, ["code"])(images)["code"].double()
+    code = Tap(network, ["learnt"])(images)["learnt"].double()
     weight = network.classifier.weight.double()  # type: ignore[union-attr,operator]
     cosines = (code @ weight.mT) / code.norm(dim=1)[:, None] / weight.norm(dim=1)  # type: ignore[operator]
     assert torch.allclose(network(images).double(), 16 * cosines, atol=1e-4)

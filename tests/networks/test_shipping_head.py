@@ -1,4 +1,4 @@
-"""tools/ship_head.py: the code layer that is fitted anew to the pooled map."""
+"""tools/ship_head.py: the code that is fitted behind a trained body."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from scipy.special import softmax
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
 
-from neuralcodes.codes.transforms.base import unit_length
+from neuralcodes.common.errors import UserError
 from neuralcodes.images.digits import digits
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.networks.opened import OpenNetwork
@@ -29,8 +31,8 @@ def head() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    whole = digits()
-    return whole.select(np.arange(300))
+    whole = digits()  # sorted by class
+    return whole.select(np.arange(0, len(whole), 6))
 
 
 @pytest.fixture(scope="module")
@@ -57,31 +59,56 @@ def test_principal_components_after_half_whitening(head: ModuleType) -> None:
     assert np.allclose(np.abs(found), np.abs(wanted), rtol=1e-6, atol=1e-8)
 
 
-def test_only_the_head_is_fitted(
+def test_only_the_code_is_fitted(
     head: ModuleType, compact: OpenNetwork, images: ImageSet
 ) -> None:  # fmt: skip
     before = compact.weights
-    made = head.refit_head(compact, images, FP32)
+    made = head.refit_code(compact, images, FP32)
     assert compact.weights == before
     old, new = compact.module.state_dict(), made.module.state_dict()
     assert list(old) == list(new)
     changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
-    assert changed == {"project", "code", "classifier"}
+    assert changed == {"code"}
+    wanted = [name for name, _ in made.module.get_submodule("code").named_buffers()]
+    for name in wanted:
+        assert new[f"code.{name}"].isfinite().all()
 
 
-def test_the_code_is_the_projection_of_the_pooled_map(
+def test_the_code_is_made_of_three_parts(
     head: ModuleType, compact: OpenNetwork, images: ImageSet
 ) -> None:
-    made = head.refit_head(compact, images, FP32)
+    """Against the same in NumPy and scikit-learn, but for the anchors, which it takes over."""
+    made = head.refit_code(compact, images, FP32)
     pixels = torch.rand(20, 3, 64, 64)
+    seen = head._seen(compact.module, compact, images, FP32)
+    known = {"pool": seen.pooled.double().numpy(), "learnt": seen.learnt.double().numpy()}
+    anchors = made.module.get_buffer("code.anchors").double().numpy()[:10]
+    assert np.allclose(np.linalg.norm(anchors, axis=1), 1)
+    matrix, centre = head.half_whitened(known["pool"], images.label_array(), 128)
+
+    def parts(values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        fitted = normalize((values["pool"] - centre) @ matrix)
+        both = np.hstack([fitted, 0.8 * normalize(values["learnt"])])
+        return both, np.sqrt(softmax(16 * normalize(both) @ anchors.T, axis=1))
+
+    both, likeness = parts(known)
+    mean = likeness.mean(0)
+    weight = head.LIKENESS / np.linalg.norm(likeness - mean, axis=1).mean()
+    components = PCA(128, svd_solver="full").fit(np.hstack([both, weight * likeness]))
     with torch.no_grad():
-        seen = Tap(made.module.eval(), ["pool", "code"])(pixels)
-    pooled = head._pooled(compact.module, compact, images, FP32)
-    matrix, centre = head.half_whitened(pooled, images.label_array(), 128)
-    wanted = (seen["pool"].double().numpy() - centre) @ matrix
-    wanted = wanted.astype(np.float32)
-    codes = seen["code"].numpy()
-    assert np.abs(unit_length(codes) - unit_length(wanted)).max() < 1e-3
+        new = Tap(made.module.eval(), ["pool", "learnt", "code"])(pixels)
+    both, likeness = parts({name: new[name].double().numpy() for name in known})
+    wanted = components.transform(np.hstack([both, weight * likeness]))
+    # axes may point either way, so similarities are compared
+    found = new["code"].double().numpy()
+    np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-4)
+
+
+def test_more_classes_than_anchors(head: ModuleType, images: ImageSet) -> None:
+    kind = get_network("compact")
+    large = OpenNetwork.of("large", kind, kind.build(193), 193)
+    with pytest.raises(UserError, match="large: 193 classes; at most 192 anchors"):
+        head.refit_code(large, images, FP32)
 
 
 def test_the_classifier_learns_the_codes(head: ModuleType) -> None:

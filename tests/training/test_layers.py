@@ -81,7 +81,7 @@ def test_blocks_are_those_of_the_architecture() -> None:
         ["conv1"], ["conv2"], ["conv3"], ["conv4"], ["conv5"], ["dense6"], ["dense7"], ["dense8"],
     ]  # fmt: skip
     assert named("compact") == [
-        ["stem"], *([f"blocks.{number}"] for number in range(6)), ["project", "code"],
+        ["stem"], *([f"blocks.{number}"] for number in range(6)), ["project", "learnt"],
         ["classifier"],
     ]  # fmt: skip
 

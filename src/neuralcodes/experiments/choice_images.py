@@ -114,7 +114,7 @@ def _open(place: str, kind: NetworkKind, labelled: bool) -> ImageSet:
     if place == DIGITS and not Path(place).exists():
         images = digits()
     elif holds_tiny_imagenet(Path(place)):
-        images = tiny_imagenet(Path(place))
+        images = tiny_imagenet(Path(place), size, kind.resize)
     elif labelled:
         images = class_folders(Path(place), size, kind.resize)
     else:

@@ -142,7 +142,7 @@ def _open_images(configuration: Configuration) -> tuple[Images, ImageSet]:
             raise UserError("--data: give the folder of class folders")
         labelled = configuration.labels == "folder"
         return "folder", (class_folders if labelled else all_images)(data, size)
-    return "tiny-imagenet", tiny_imagenet(ensure_tiny_imagenet(data))
+    return "tiny-imagenet", tiny_imagenet(ensure_tiny_imagenet(data), size)
 
 
 def _first_classes(images: ImageSet, count: int | None) -> ImageSet:

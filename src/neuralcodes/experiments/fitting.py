@@ -168,7 +168,7 @@ def _open_images(fitting: Fitting, network: str, pre: Preprocessing, labelled: b
         if labelled and not prepared.labelled:
             raise UserError(f"{network}: trained without labels; give class folders with --on")
     elif holds_tiny_imagenet(Path(fitting.on)):
-        images = tiny_imagenet(Path(fitting.on))
+        images = tiny_imagenet(Path(fitting.on), pre.size, pre.resize)
     elif labelled:
         images = class_folders(Path(fitting.on), pre.size, pre.resize)
     else:

@@ -15,6 +15,7 @@ from neuralcodes.common.errors import UserError
 from neuralcodes.images.cache import decode_all, find_decoded
 from neuralcodes.images.classfolders import labelled, refuse_empty_classes
 from neuralcodes.images.imageset import ImageSet
+from neuralcodes.images.resizing import Resize
 from neuralcodes.images.sources import FolderSource, Source, ZipSource, archive_stamp
 
 SIZE = (64, 64)
@@ -24,15 +25,17 @@ FOLDER = "tiny-imagenet-200"
 _CLASS_FOLDER = re.compile(r"(?:.*/)?train/([^/]+)/(?:images/)?[^/]*")
 
 
-def tiny_imagenet(path: Path) -> ImageSet:
+def tiny_imagenet(path: Path, size: tuple[int, int] = SIZE, resize: Resize = "crop") -> ImageSet:
     """The training images, in the order of the founding experiment.
 
     Args:
         path: the folder `tiny-imagenet-200`, a folder that holds it, a zip file of it, or a
             folder that holds one or more such zip files.
+        size: height and width of the pixels wanted; the images' own unless given.
+        resize: how they become so; see `neuralcodes.images.resizing.Resize`.
 
     Returns:
-        100,000 images of 64×64 (fewer where some are absent), classes in sorted folder order,
+        100,000 images (fewer where some are absent), classes in sorted folder order,
         images of a class in plain string order of their names; grey ones have equal channels.
 
     Raises:
@@ -48,10 +51,10 @@ def tiny_imagenet(path: Path) -> ImageSet:
         )
     short = f"{FOLDER} ({'folder' if folder else 'zip'})"
     # known by its stamp, an archive need not even be opened
-    decoded = find_decoded(archive_stamp(archives), SIZE, "crop") if archives else None
+    decoded = find_decoded(archive_stamp(archives), size, resize) if archives else None
     if decoded is None:
         source = _open(folder, archives)
-        decoded = decode_all(source, SIZE, texts=("words.txt",))
+        decoded = decode_all(source, size, resize, texts=("words.txt",))
     return labelled(decoded, str(path), short, _class_of, _titles(decoded.texts))
 
 

@@ -1,9 +1,10 @@
-"""Our own network for short codes: residual, for 64×64 images, with a code of 128 values.
+"""Our own network for short codes: residual, for 80×80 images, with a code of 128 values.
 
 Basic residual blocks (He et al. 2016), generalised means (Radenović et al. 2018) of regions, then a
 linear code with batch normalisation and a classifier on the unit sphere ("Classification is a
-strong baseline for deep metric learning", Zhai & Wu 2019). The first convolution halves the size:
-on a CPU dense 3×3 convolutions run nearest to its limit, and early maps cost the most.
+strong baseline for deep metric learning", Zhai & Wu 2019), and from these the code (`Mixture`). The
+first convolution halves the size: on a CPU dense 3×3 convolutions run nearest to its limit, and
+early maps cost the most.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ WIDTHS = (64, 128, 256, 512)
 DEPTHS = (1, 2, 2, 1)
 CODE = 128
 SCALE = 16.0  # of the cosines, before the softmax
+ANCHORS = 192  # at most, which a code is likened to
+LEARNT = 0.8  # what the learnt code counts beside the fitted one
 LENGTH = 32.0  # so that one of some thousand values is about 1, as layers behind expect
 REGIONS = (  # shares of the height and of the width: from, to
     ((0.0, 1.0), (0.0, 1.0)),  # all of it
@@ -122,6 +125,59 @@ class CosineClassifier(nn.Module):
             return SCALE * cosines
 
 
+class Mixture(nn.Module):
+    """The code: what training learnt, what a fit kept, and the likeness to anchors, in fp32.
+
+    A projection that learns with the classifier forgets what tells other classes apart; principal
+    components of the pooled values never saw it. Each finds what the other misses, and so does how
+    like the two are to each training class: how sure that is, no linear layer tells
+    (results/EXPERIMENTS.md, "A code of three parts"). All of it is fitted after training
+    (tools/ship_head.py). While the network trains, and until then, the code is the learnt one.
+    """
+
+    def __init__(self, incoming: int) -> None:
+        super().__init__()
+        both = 2 * CODE
+        learnt = torch.cat([torch.zeros(CODE, CODE), torch.eye(CODE)], dim=1)
+        fitted = {
+            "components": torch.zeros(CODE, incoming),
+            "offset": torch.zeros(CODE),
+            "anchors": torch.zeros(ANCHORS, both),
+            "biases": torch.zeros(ANCHORS),  # of an anchor that is not used: far below zero
+            "mix": torch.cat([learnt, torch.zeros(CODE, ANCHORS)], dim=1),
+            "shift": torch.zeros(CODE),
+        }
+        for name, value in fitted.items():
+            self.register_buffer(name, value)
+
+    def forward(self, pooled: torch.Tensor, learnt: torch.Tensor) -> torch.Tensor:
+        """Pooled values N×incoming and learnt codes N×128 → codes N×128."""
+        if self.training:
+            return learnt
+        with full_precision(pooled):
+            parts = self.parts(pooled.float(), learnt.float())
+            code: torch.Tensor = F.linear(parts, self.get_buffer("mix"))
+            return code - self.get_buffer("shift")
+
+    def parts(self, pooled: torch.Tensor, learnt: torch.Tensor) -> torch.Tensor:
+        """What is mixed: both codes and the likeness to the anchors, N×(256 + anchors)."""
+        both = self.both(pooled, learnt)
+        cosines = F.linear(_unit(both), self.get_buffer("anchors"))
+        likeness = F.log_softmax(SCALE * cosines + self.get_buffer("biases"), dim=1)
+        return torch.cat([both, (likeness / 2).exp()], dim=1)  # √: Hellinger's distance
+
+    def both(self, pooled: torch.Tensor, learnt: torch.Tensor) -> torch.Tensor:
+        """The fitted code, of length 1, and beside it the learnt one, N×256."""
+        fitted = F.linear(pooled, self.get_buffer("components")) - self.get_buffer("offset")
+        return torch.cat([_unit(fitted), LEARNT * _unit(learnt)], dim=1)
+
+
+def _unit(values: torch.Tensor) -> torch.Tensor:
+    """Of length 1; lengths are constants to explanations, as in `RegionalMeans`."""
+    lengths = values.detach().norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return torch.div(values, lengths)
+
+
 class Compact(nn.Module):
     """Convolutions, what they find in regions of their last two sizes of maps, a code, classes."""
 
@@ -140,9 +196,11 @@ class Compact(nn.Module):
                 incoming = width
         self.blocks = nn.ModuleList(blocks)
         self.pool = RegionalMeans()
-        self.project = nn.Linear(len(REGIONS) * sum(WIDTHS[-2:]), CODE, bias=False)
-        self.code = nn.BatchNorm1d(CODE)
+        pooled = len(REGIONS) * sum(WIDTHS[-2:])
+        self.project = nn.Linear(pooled, CODE, bias=False)
+        self.learnt = nn.BatchNorm1d(CODE)
         self.classifier = CosineClassifier(CODE, classes)
+        self.code = Mixture(pooled)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels N×3×H×W → logits N×classes."""
@@ -150,23 +208,31 @@ class Compact(nn.Module):
         for block in self.blocks:
             maps.append(block(maps[-1]))
         levels = maps[-1 - DEPTHS[-1]], maps[-1]
-        logits: torch.Tensor = self.classifier(self.code(self.project(self.pool(*levels))))
+        pooled = self.pool(*levels)
+        learnt = self.learnt(self.project(pooled))
+        self.code(pooled, learnt)  # for those who watch it
+        logits: torch.Tensor = self.classifier(learnt)
         return logits
 
 
 @register(
     "compact",
-    layers={"map": f"blocks.{sum(DEPTHS) - 1}", "pooled": "pool", "code": "code"},
+    layers={
+        "map": f"blocks.{sum(DEPTHS) - 1}",
+        "pooled": "pool",
+        "learnt": "learnt",
+        "code": "code",
+    },
     default_layer="code",
-    input_size=(64, 64),
+    input_size=(80, 80),
     mean=(0.480, 0.448, 0.398),  # of Tiny ImageNet's training images
     std=(0.277, 0.269, 0.282),
 )
 def compact(classes: int) -> nn.Module:
-    """Input float N×3×H×W, normalised; 64×64 is what it is trained at, other sizes run too.
+    """Input float N×3×H×W, normalised; 80×80 is what it is trained for, other sizes run too.
 
-    "map" is 512×4×4; "pooled" has 4·(256 + 512) values, of the block's maps before and of these;
-    "code" 128. Returns logits N×classes.
+    "map" is 512×5×5; "pooled" has 4·(256 + 512) values, of the block's maps before and of these;
+    "learnt" and "code" have 128. Returns logits N×classes.
     """
     network = Compact(classes)
     for module in network.modules():
