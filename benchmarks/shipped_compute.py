@@ -208,8 +208,8 @@ def _draw_looks(axes: Axes, result: dict[str, Any]) -> None:
     for wanted in TARGETS:
         axes.axhline(wanted, color=LIGHT.muted, linewidth=0.9, linestyle=":")
         axes.annotate(
-            f"{wanted:.2f}", (10 ** ends[0], wanted), xytext=(2, 3), textcoords="offset points",
-            color=LIGHT.muted, fontsize=9,
+            f"{wanted:.2f}", (10 ** ends[1], wanted), xytext=(-2, 3), textcoords="offset points",
+            color=LIGHT.muted, fontsize=9, ha="right",
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
