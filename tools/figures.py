@@ -129,6 +129,11 @@ STEPS: dict[str, Step] = {
         "python benchmarks/explanations.py runs/reference caltech-101.zip --pairs 30 --out "
         "occlusion.json", "minutes", "reference",
     ),
+    "occlusion-shipped": Step(
+        ("results/calibration/occlusion-shipped.json",),
+        "python benchmarks/explanations.py shipped $NEURALCODES_CALTECH --codes code learnt "
+        "map/gem pooled --out results/calibration/occlusion-shipped.json", "2 minutes", "shipped",
+    ),
     "photographs": Step(
         ("results/collections/duplicates-photographs.png",),
         "python tools/pictures.py photographs --photographs caltech-101.zip --code "
