@@ -6,8 +6,9 @@
 Of several runs that began with one another's weights it takes the mean of their weights, which
 finds more than each of them (Wortsman et al., "Model soups", ICML 2022); a run named twice counts
 twice. With `--fit-code` the code is fitted anew to images of the training classes
-(`ship_head.py`). Copies configuration and history of the training's stages to results/shipped/.
-Then run `python benchmarks/shipped.py`, which measures the file and writes its figures and card.
+(`experiments/fitted_code.py`). Copies configuration and history of the training's stages to
+results/shipped/. Then run `python benchmarks/shipped.py`, which measures the file and writes its
+figures and card.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from ship_head import refit_code
 
 from neuralcodes.common.errors import UserError
 from neuralcodes.common.files import read_json, write_json, write_text
 from neuralcodes.experiments.configuration import Configuration, prepare
+from neuralcodes.experiments.fitted_code import refit_code
 from neuralcodes.networks.names import SHIPPED
 from neuralcodes.networks.opened import WEIGHTS_FILE, OpenNetwork, open_network, save_network
 from neuralcodes.networks.runtime import choose_runtime
@@ -33,7 +33,6 @@ from neuralcodes.networks.runtime import choose_runtime
 PACKAGE = Path("src/neuralcodes/networks") / SHIPPED
 RECORD = Path("results") / SHIPPED
 LARGEST = 16_000_000  # bytes
-FIT = 20_000  # training images that the code is fitted to
 
 
 def main() -> None:
@@ -49,8 +48,7 @@ def main() -> None:
     made = mean_of([open_network(run) for run in options.runs])
     if options.fit_code:
         train = prepare(Configuration(data=options.data, network=made.kind.name)).split.train
-        drawn = np.random.default_rng(0).choice(len(train), FIT, replace=False)
-        made = refit_code(made, train.select(np.sort(drawn)), choose_runtime("cpu", "fp32"))
+        made = refit_code(made, train, choose_runtime("cpu", "fp32"))
     save_network(file, made, half=True)
     if file.stat().st_size > LARGEST:
         raise UserError(f"{file}: {file.stat().st_size:,} bytes; at most {LARGEST:,} may ship")

@@ -19,6 +19,7 @@ from neuralcodes.evaluation.score import or_null
 from neuralcodes.evaluation.stored import load_retrieval, save_retrieval
 from neuralcodes.experiments.configuration import Configuration, Prepared, describe, prepare
 from neuralcodes.experiments.evaluate_layers import evaluate_layers
+from neuralcodes.experiments.fitted_code import refit_code
 from neuralcodes.experiments.runfolder import RunFolder
 from neuralcodes.images.tinyimagenet import CLASSES
 from neuralcodes.networks.opened import OpenNetwork, open_network, save_network
@@ -105,14 +106,20 @@ def train_run(
         after_epoch=partial(_record_history, run),
     )
     network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)
-    ended = {
-        "epochs": len(trained.history),
-        "kept_epoch": trained.kept_epoch,
-        "stopped_because": trained.stopped_because,
-        "weights": network.weights,
-    }
-    team.lead(partial(save_network, run.weights_file, network))
-    team.lead(partial(write_json, run.training_file, ended))
+
+    def finish() -> None:
+        made = network
+        if configuration.recipe.fit_code:
+            made = refit_code(network, prepared.split.train, runtime)
+        save_network(run.weights_file, made)
+        write_json(run.training_file, {
+            "epochs": len(trained.history),
+            "kept_epoch": trained.kept_epoch,
+            "stopped_because": trained.stopped_because,
+            "weights": made.weights,
+        })  # fmt: skip
+
+    team.lead(finish)
     return run
 
 

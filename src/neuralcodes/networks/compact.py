@@ -132,7 +132,8 @@ class Mixture(nn.Module):
     components of the pooled values never saw it. Each finds what the other misses, and so does how
     like the two are to each training class: how sure that is, no linear layer tells
     (results/EXPERIMENTS.md, "A code of three parts"). All of it is fitted after training
-    (tools/ship_head.py). While the network trains, and until then, the code is the learnt one.
+    (experiments/fitted_code.py). While the network trains, and until then, the code is the learnt
+    one.
     """
 
     def __init__(self, incoming: int) -> None:

@@ -49,6 +49,8 @@ class Recipe:
         contrast: weight of the supervised contrastive loss of the codes beside the classes' own;
             see `neuralcodes.training.contrast`. 0 for none.
         memory: earlier codes that it compares with.
+        fit_code: the parts of the code that are not learnt are fitted at the end; see
+            `neuralcodes.experiments.fitted_code`.
     """
 
     learning_rate: float = 1e-4
@@ -76,6 +78,7 @@ class Recipe:
     temperature: float = 0.0
     contrast: float = 0.0
     memory: int = 0
+    fit_code: bool = False
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:

@@ -26,7 +26,7 @@ def modern(**changes: Any) -> Recipe:
         "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
         "batch_size": 128, "max_epochs": 100, "patience": 1000, "warmup_epochs": 1.0,
         "label_smoothing": 0.1, "average": 0.999, "augmentation": Augmentation(),
-        "contrast": 1.0, "temperature": 0.07, "memory": 4096,
+        "contrast": 1.0, "temperature": 0.07, "memory": 4096, "fit_code": True,
     }  # fmt: skip
     return Recipe(**{**chosen, **changes})
 

@@ -42,11 +42,13 @@ def discriminants(within: Doubles, between: Doubles, number: int) -> dict[str, D
     return found
 
 
-def scatter(codes: Floats, labels: Rows | None, matching: Rows) -> tuple[Doubles, Doubles]:
+def scatter(
+    codes: Floats | Doubles, labels: Rows | None, matching: Rows
+) -> tuple[Doubles, Doubles]:
     """Covariance within classes and between them, float64 k×k each.
 
     Args:
-        codes: float32 n×k.
+        codes: float n×k.
         labels: int64 n; without any, differences of matching codes tell the variance within.
         matching: int64 m×2.
     """

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neuralcodes.codes.transforms.discriminant import scatter
-from neuralcodes.common.errors import UserError
+from neuralcodes.common.progress import progress
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.networks.compact import ANCHORS, CODE, CosineClassifier, Mixture
 from neuralcodes.networks.opened import OpenNetwork
@@ -27,6 +27,8 @@ from neuralcodes.networks.taps import Tap
 from neuralcodes.training.batches import Batches
 from neuralcodes.training.classification import EVALUATION_BATCH
 
+FIT = 20_000  # images at most that the code is fitted to
+LEAST = 2 * CODE  # fewer tell no covariance
 POWER = 0.5  # of whitening: 0 leaves the spread as it is, 1 makes it round
 SHRINK = 0.2  # of the spread within classes, towards a round one
 STEPS = 30  # of the anchors' learning
@@ -34,6 +36,7 @@ SMOOTHING = 0.1  # of its labels, as in training
 LIKENESS = 0.8  # what the likeness to the anchors counts beside the fitted code
 UNUSED = -30_000.0  # bias of an anchor that is none; half precision holds it
 
+NO_SPREAD = 1e-6  # of likenesses that are all the same
 NO_PAIRS = np.empty((0, 2), np.int64)  # classes tell the spread
 
 Doubles = npt.NDArray[np.float64]
@@ -49,39 +52,51 @@ class Seen:
 
 
 def refit_code(network: OpenNetwork, images: ImageSet, runtime: Runtime) -> OpenNetwork:
-    """The same network with its `code` fitted to these images.
+    """The same network with its code fitted to these images.
+
+    Where the network has no such code, or there are fewer than `LEAST` images, it stays as it is.
 
     Args:
-        network: a `compact`.
-        images: of the classes it was trained on, at its input size.
-
-    Raises:
-        UserError: more classes than there are anchors.
+        network: wherever it lies; what is given back lies on the CPU.
+        images: of the classes it was trained on, with labels, at its input size; of more than
+            `FIT` so many are drawn, always the same.
+        runtime: to compute what they make of the images.
     """
-    if network.classes > ANCHORS:
-        raise UserError(f"{network.name}: {network.classes} classes; at most {ANCHORS} anchors")
     module = copy.deepcopy(network.module)
-    code = module.get_submodule("code")
-    assert isinstance(code, Mixture)
-    fit_mixture(code.eval(), _seen(module, network, images, runtime), network.classes)
+    codes = [part for part in module.modules() if isinstance(part, Mixture)]
+    if not codes or len(images) < LEAST:
+        return network
+    drawn = np.arange(len(images))
+    if len(images) > FIT:
+        drawn = np.sort(np.random.default_rng(0).choice(len(images), FIT, replace=False))
+    seen = _seen(module, network, images.select(drawn), runtime)
+    module = module.cpu()
+    fit_mixture(codes[0].eval(), seen, network.classes)
     return OpenNetwork.of(network.name, network.kind, module, network.classes)
 
 
 def fit_mixture(code: Mixture, seen: Seen, classes: int) -> None:
-    """Fit the parts in their order, each behind those before it."""
+    """Fit the parts in their order, each behind those before it.
+
+    With more classes than there are anchors there is no likeness.
+    """
     pooled, labels = seen.pooled.double().numpy(), seen.labels.numpy()
     matrix, centre = half_whitened(pooled, labels, CODE)
     _set(code, "components", matrix.T)
     _set(code, "offset", centre @ matrix)
-    classifier = CosineClassifier(2 * CODE, classes)
-    fit_classifier(classifier, code.both(seen.pooled, seen.learnt), seen.labels)
-    _set(code, "anchors", F.pad(F.normalize(classifier.weight), (0, 0, 0, ANCHORS - classes)))
-    _set(code, "biases", np.where(np.arange(ANCHORS) < classes, 0.0, UNUSED))
+    if classes <= ANCHORS:
+        classifier = CosineClassifier(2 * CODE, classes)
+        nn.init.normal_(classifier.weight, generator=torch.Generator().manual_seed(0))
+        fit_classifier(classifier, code.both(seen.pooled, seen.learnt), seen.labels)
+        anchors = F.normalize(classifier.weight)
+        _set(code, "anchors", F.pad(anchors, (0, 0, 0, ANCHORS - classes)))
+        _set(code, "biases", np.where(np.arange(ANCHORS) < classes, 0.0, UNUSED))
     parts = code.parts(seen.pooled, seen.learnt).double().numpy()
     parts -= (mean := parts.mean(0))
     # the likeness varies little about its mean; it shall count as much as the codes do
     scale = np.ones(parts.shape[1])
-    scale[2 * CODE :] = LIKENESS / np.linalg.norm(parts[:, 2 * CODE :], axis=1).mean()
+    spread = float(np.linalg.norm(parts[:, 2 * CODE :], axis=1).mean())
+    scale[2 * CODE :] = LIKENESS / spread if spread > NO_SPREAD else 0.0
     mix = scale[:, None] * principal(parts * scale, CODE)
     _set(code, "mix", mix.T)
     _set(code, "shift", mean @ mix)
@@ -120,8 +135,9 @@ def fit_classifier(classifier: nn.Module, codes: torch.Tensor, labels: torch.Ten
     """
     weight = classifier.get_parameter("weight")
     with torch.no_grad():
-        weight.zero_().index_add_(0, labels, F.normalize(codes))
-        weight.copy_(F.normalize(weight))
+        means = torch.zeros_like(weight).index_add_(0, labels, F.normalize(codes))
+        there = means.any(dim=1)  # a class without images keeps its random vector
+        weight[there] = F.normalize(means[there])
     weight.requires_grad_()
     steps = torch.optim.LBFGS([weight], max_iter=STEPS, line_search_fn="strong_wolfe")
 
@@ -144,13 +160,13 @@ def _seen(module: nn.Module, network: OpenNetwork, images: ImageSet, runtime: Ru
     layers = ["pool", "learnt"]
     tap = Tap(placed, layers)
     found: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
-    with evaluating(placed):
-        for pixels, _ in Batches(images, network.kind, runtime).stream(
-            torch.arange(len(images)), EVALUATION_BATCH
-        ):
+    batches = Batches(images, network.kind, runtime)
+    with evaluating(placed), progress(len(images), "fitting the code") as bar:
+        for pixels, _ in batches.stream(torch.arange(len(images)), EVALUATION_BATCH):
             with runtime.autocast():
                 values = tap(pixels)
             for layer in layers:
                 found[layer].append(values[layer].float().flatten(1).cpu())
+            bar.update(len(pixels))
     pooled, learnt = (torch.cat(found[layer]) for layer in layers)
     return Seen(pooled, learnt, torch.from_numpy(images.label_array()))
