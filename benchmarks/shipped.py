@@ -165,8 +165,7 @@ def main() -> None:
     prepared = prepare(Configuration(data=options.data, network=network.kind.name))
     split, ood = prepared.split, prepared.split.ood
     encoder = Encoder(network, [parse_code(options.network)], runtime)
-    drawn = np.random.default_rng(0).choice(len(split.train), FIT, replace=False)
-    fit_on = split.train.select(np.sort(drawn))
+    fit_on = split.train.sample(FIT, seed=0)
     last = prepared.train_classes - TUNED_CLASSES
     val, test = (
         part.select(np.flatnonzero(part.label_array() >= last)) for part in (split.val, split.test)

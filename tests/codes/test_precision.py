@@ -55,7 +55,7 @@ def test_bf16_products_lose_no_precision(made):
     codes, labels = made
     assert np.abs(codes["bf16"] - codes["fp32"]).max() > 1e-5  # they are other numbers
     one, other = (mean_precision(codes[name], labels) for name in ("fp32", "bf16"))
-    assert 0.25 < one < 0.9  # by chance 0.1
+    assert 0.3 < one < 0.9  # by chance 0.1
     assert other == pytest.approx(one, abs=LOST)
 
 
@@ -100,5 +100,5 @@ def test_a_compiled_pass_loses_no_precision(compiler):
         assert (counters["stats"]["unique_graphs"] > before) == compiled
         codes = torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
         found.append(mean_precision(codes, digits.target[:COUNT]))
-    assert 0.25 < found[0] < 0.9
+    assert 0.3 < found[0] < 0.9
     assert found[1] == pytest.approx(found[0], abs=LOST)

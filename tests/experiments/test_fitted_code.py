@@ -61,9 +61,7 @@ def test_principal_components_after_half_whitening() -> None:
     assert np.allclose(np.abs(found), np.abs(wanted), rtol=1e-6, atol=1e-8)
 
 
-def test_only_the_code_is_fitted(
-    compact: OpenNetwork, images: ImageSet
-) -> None:  # fmt: skip
+def test_only_the_code_is_fitted(compact: OpenNetwork, images: ImageSet) -> None:
     before = compact.weights
     made = head.refit_code(compact, images, FP32)
     assert compact.weights == before
@@ -71,8 +69,7 @@ def test_only_the_code_is_fitted(
     assert list(old) == list(new)
     changed = {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])}
     assert changed == {"code"}
-    wanted = [name for name, _ in made.module.get_submodule("code").named_buffers()]
-    for name in wanted:
+    for name, _ in made.module.get_submodule("code").named_buffers():
         assert new[f"code.{name}"].isfinite().all()
 
 

@@ -57,6 +57,15 @@ def test_select_by_mask_and_by_nothing() -> None:
     assert none.label_array().shape == (0,)
 
 
+def test_a_sample_is_of_the_seed_and_in_order() -> None:
+    whole = make(20)
+    one, again, other = (whole.sample(7, seed) for seed in (3, 3, 4))
+    assert len(one) == len(set(one.rows)) == 7
+    assert (np.diff(one.rows) > 0).all()
+    assert (one.rows == again.rows).all() and (one.rows != other.rows).any()
+    assert whole.sample(20, 3) is whole.sample(21, 3) is whole
+
+
 def test_positions_that_are_no_rows_are_refused() -> None:
     images = make()
     for wrong in ([0.5], [12], [True, False]):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neuralcodes.codes.transforms.discriminant import scatter
+from neuralcodes.codes.transforms.principal import principal_components
 from neuralcodes.common.progress import progress
 from neuralcodes.images.imageset import ImageSet
 from neuralcodes.networks.compact import ANCHORS, CODE, CosineClassifier, Mixture
@@ -28,6 +29,7 @@ from neuralcodes.training.batches import Batches
 from neuralcodes.training.classification import EVALUATION_BATCH
 
 FIT = 20_000  # images at most that the code is fitted to
+SEED = 0  # draws them
 LEAST = 2 * CODE  # fewer tell no covariance
 POWER = 0.5  # of whitening: 0 leaves the spread as it is, 1 makes it round
 SHRINK = 0.2  # of the spread within classes, towards a round one
@@ -62,16 +64,14 @@ def refit_code(network: OpenNetwork, images: ImageSet, runtime: Runtime) -> Open
             `FIT` so many are drawn, always the same.
         runtime: to compute what they make of the images.
     """
-    module = copy.deepcopy(network.module)
-    codes = [part for part in module.modules() if isinstance(part, Mixture)]
-    if not codes or len(images) < LEAST:
+    mixed = any(isinstance(part, Mixture) for part in network.module.modules())
+    if not mixed or len(images) < LEAST:
         return network
-    drawn = np.arange(len(images))
-    if len(images) > FIT:
-        drawn = np.sort(np.random.default_rng(0).choice(len(images), FIT, replace=False))
-    seen = _seen(module, network, images.select(drawn), runtime)
-    module = module.cpu()
-    fit_mixture(codes[0].eval(), seen, network.classes)
+    module = copy.deepcopy(network.module)
+    seen = _seen(module, network, images.sample(FIT, SEED), runtime)
+    module = module.cpu().eval()
+    [code] = (part for part in module.modules() if isinstance(part, Mixture))
+    fit_mixture(code, seen, network.classes)
     return OpenNetwork.of(network.name, network.kind, module, network.classes)
 
 
@@ -86,7 +86,7 @@ def fit_mixture(code: Mixture, seen: Seen, classes: int) -> None:
     _set(code, "offset", centre @ matrix)
     if classes <= ANCHORS:
         classifier = CosineClassifier(2 * CODE, classes)
-        nn.init.normal_(classifier.weight, generator=torch.Generator().manual_seed(0))
+        nn.init.normal_(classifier.weight, generator=torch.Generator().manual_seed(SEED))
         fit_classifier(classifier, code.both(seen.pooled, seen.learnt), seen.labels)
         anchors = F.normalize(classifier.weight)
         _set(code, "anchors", F.pad(anchors, (0, 0, 0, ANCHORS - classes)))
@@ -97,7 +97,8 @@ def fit_mixture(code: Mixture, seen: Seen, classes: int) -> None:
     scale = np.ones(parts.shape[1])
     spread = float(np.linalg.norm(parts[:, 2 * CODE :], axis=1).mean())
     scale[2 * CODE :] = LIKENESS / spread if spread > NO_SPREAD else 0.0
-    mix = scale[:, None] * principal(parts * scale, CODE)
+    components = principal_components(parts * scale, CODE, SEED).components
+    mix = scale[:, None] * components.T
     _set(code, "mix", mix.T)
     _set(code, "shift", mean @ mix)
 
@@ -116,14 +117,8 @@ def half_whitened(
     spread += SHRINK * np.trace(spread) / len(spread) * np.eye(len(spread))
     sizes, axes = np.linalg.eigh(spread)
     even = axes * sizes ** (-POWER / 2) @ axes.T
-    return even @ principal(values @ even, count), values.mean(0)
-
-
-def principal(values: Doubles, count: int) -> Doubles:
-    """The first principal axes of the values n×d, the largest first, d×count."""
-    _, axes = np.linalg.eigh(np.cov(values.T))
-    first: Doubles = axes[:, ::-1][:, :count]
-    return first
+    components = principal_components(values @ even, count, SEED).components
+    return even @ components.T, values.mean(0)
 
 
 def fit_classifier(classifier: nn.Module, codes: torch.Tensor, labels: torch.Tensor) -> None:

@@ -177,5 +177,4 @@ def _open_images(fitting: Fitting, network: str, pre: Preprocessing, labelled: b
         return images
     if fitting.sample < 2:
         raise UserError(f"--sample {fitting.sample}: give at least 2")
-    drawn = np.random.default_rng(fitting.seed).choice(len(images), fitting.sample, replace=False)
-    return images.select(np.sort(drawn))
+    return images.sample(fitting.sample, fitting.seed)

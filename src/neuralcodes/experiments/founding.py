@@ -105,18 +105,17 @@ def train_run(
         start=configuration.start,
         after_epoch=partial(_record_history, run),
     )
-    network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)
 
     def finish() -> None:
-        made = network
+        network = OpenNetwork.of(str(out), kind, trained.network, prepared.train_classes)
         if configuration.recipe.fit_code:
-            made = refit_code(network, prepared.split.train, runtime)
-        save_network(run.weights_file, made)
+            network = refit_code(network, prepared.split.train, runtime)
+        save_network(run.weights_file, network)
         write_json(run.training_file, {
             "epochs": len(trained.history),
             "kept_epoch": trained.kept_epoch,
             "stopped_because": trained.stopped_because,
-            "weights": made.weights,
+            "weights": network.weights,
         })  # fmt: skip
 
     team.lead(finish)

@@ -70,6 +70,14 @@ class ImageSet:
         """
         return replace(self, rows=self._rows(rows))
 
+    def sample(self, count: int, seed: int) -> ImageSet:
+        """So many of the images, drawn without replacement, in their order; all where there are
+        no more."""
+        if count >= len(self):
+            return self
+        drawn = np.random.default_rng(seed).choice(len(self), count, replace=False)
+        return self.select(np.sort(drawn))
+
     def read(self, rows: npt.ArrayLike) -> Pixels:
         """Pixels of these positions, uint8 k×H×W×3, copied into memory."""
         return np.asarray(self.pixels[self._rows(rows)])

@@ -8,13 +8,13 @@ d×d; otherwise the matrix of products between the rows, n×n (Gram's). Neither 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from neuralcodes.codes.transforms.base import Floats
-
 Doubles = npt.NDArray[np.float64]
+Real = npt.NDArray[np.floating[Any]]
 
 SIDE = 5000  # of the largest matrix taken apart: 0.2 GB, and about a minute
 BLOCK_BYTES = 128 * 2**20  # of float64 at a time
@@ -51,11 +51,11 @@ class Principal:
         return replace(self, variances=self.variances[:count], components=self.components[:count])
 
 
-def principal_components(values: Floats, count: int, seed: int) -> Principal:
+def principal_components(values: Real, count: int, seed: int) -> Principal:
     """The first `count` principal components, fewer where there are fewer dimensions or rows.
 
     Args:
-        values: float32 n×d, in memory or memory-mapped, n at least 2.
+        values: float n×d, in memory or memory-mapped, n at least 2.
         count: how many are wanted.
         seed: chooses the rows where there are too many.
     """
@@ -68,7 +68,7 @@ def principal_components(values: Floats, count: int, seed: int) -> Principal:
     return _by_products(values, count)
 
 
-def _mean(values: Floats) -> Doubles:
+def _mean(values: Real) -> Doubles:
     """float64 mean of the rows."""
     total = np.zeros(values.shape[1])
     for block in _slices(len(values), values.shape[1]):
@@ -76,7 +76,7 @@ def _mean(values: Floats) -> Doubles:
     return total / len(values)
 
 
-def _by_covariance(values: Floats, count: int) -> Principal:
+def _by_covariance(values: Real, count: int) -> Principal:
     mean, (rows, dims) = _mean(values), values.shape
     matrix = np.zeros((dims, dims))
     for block in _slices(rows, dims):
@@ -88,7 +88,7 @@ def _by_covariance(values: Floats, count: int) -> Principal:
     return Principal(mean, variances, _turned(vectors.T), total, rows)
 
 
-def _by_products(values: Floats, count: int) -> Principal:
+def _by_products(values: Real, count: int) -> Principal:
     mean, (rows, dims) = _mean(values), values.shape
     matrix = np.zeros((rows, rows))
     for block in _slices(dims, rows):
