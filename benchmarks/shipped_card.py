@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralcodes.common.files import read_json
+from neuralcodes.networks.registry import get_network
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 
@@ -21,10 +22,11 @@ def model_card(figures: dict[str, Any], record: Path) -> str:
     """
     lines = []
     for stage in sorted(record.glob("stage-*")):
-        recipe = read_json(stage / "config.json")["recipe"]
+        config = read_json(stage / "config.json")
+        recipe = config["recipe"]
         with open(stage / "history.csv", encoding="utf-8", newline="") as file:
             epochs = list(csv.DictReader(file))
-        views = recipe["augmentation"]["size"] or 64
+        views = recipe["augmentation"]["size"] or get_network(config["network"]).input_size[0]
         falls = (
             f"falls to zero over {recipe['decay_epochs']} epochs"
             if recipe.get("decay_epochs")
@@ -32,6 +34,8 @@ def model_card(figures: dict[str, Any], record: Path) -> str:
         )
         if recipe.get("decay_epochs") and len(epochs) < recipe["max_epochs"]:
             falls += f", stopped after {len(epochs)}"
+        if recipe.get("freeze"):
+            falls += f", layers up to {recipe['freeze']} frozen"
         accuracy = float(epochs[-1]["val_accuracy"])
         lines.append(
             f"- {stage.name}: {len(epochs)} epochs on views of {views}×{views}, the rate of "

@@ -19,13 +19,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from neuralcodes.common.files import read_json, write_json
 from neuralcodes.networks.registry import get_network
+from neuralcodes.training.layers import prepare_layers
 
 COUNTED = 4  # images in the pass whose operations are counted
 PETA = 1e15
 
 
 @functools.cache
-def operations(network: str, classes: int, view: int) -> float:
+def operations(network: str, classes: int, view: int, freeze: str = "") -> float:
     """Floating-point operations of a training step an image, forward and backward.
 
     Two a multiply-add, of convolutions and matrix products only; on the "meta" device, so nothing
@@ -35,9 +36,12 @@ def operations(network: str, classes: int, view: int) -> float:
         network: by name.
         classes: that it tells apart.
         view: height and width of the images that it is shown.
+        freeze: the layer up to which nothing was learnt; "" for none.
     """
+    kind = get_network(network)
     with torch.device("meta"):
-        module = get_network(network).build(classes).train()
+        module = kind.build(classes).train()
+        prepare_layers(module, kind, freeze)
         images = torch.zeros(COUNTED, 3, view, view)
     with FlopCounterMode(display=False) as counter:
         module(images).float().sum().backward()
@@ -51,7 +55,8 @@ class Stage:
     Attributes:
         run: the run folder's name; "" where it was not recorded.
         start: name of the weights that it began with, "" for random ones.
-        network, classes, view, images: what was trained on how many images an epoch.
+        network, classes, view, images, freeze: what was trained on how many images an epoch, and
+            up to which layer it was not.
         accuracy: of validation, after each epoch.
         seconds: of all epochs.
     """
@@ -62,19 +67,21 @@ class Stage:
     classes: int
     view: int
     images: int
+    freeze: str
     accuracy: tuple[float, ...]
     seconds: float
 
     @property
     def epoch(self) -> float:
         """Operations of an epoch."""
-        return self.images * operations(self.network, self.classes, self.view)
+        return self.images * operations(self.network, self.classes, self.view, self.freeze)
 
     def brief(self) -> dict[str, Any]:
         """What a look's row keeps of it."""
         return {
             "network": self.network, "classes": self.classes, "view": self.view,
             "images": self.images, "epochs": len(self.accuracy),
+            **({"freeze": self.freeze} if self.freeze else {}),
         }  # fmt: skip
 
 
@@ -91,6 +98,7 @@ def read_stage(folder: Path, run: str) -> Stage:
         classes=facts["train_classes"],
         view=views.get("size") or get_network(network).input_size[0],
         images=facts["split"]["train"],
+        freeze=facts["recipe"].get("freeze", ""),
         accuracy=tuple(float(epoch["val_accuracy"]) for epoch in epochs),
         seconds=sum(float(epoch["seconds"]) for epoch in epochs),
     )
@@ -126,7 +134,7 @@ def compute(stages: list[dict[str, Any]]) -> float:
     return sum(
         stage["epochs"]
         * stage["images"]
-        * operations(stage["network"], stage["classes"], stage["view"])
+        * operations(stage["network"], stage["classes"], stage["view"], stage.get("freeze", ""))
         for stage in stages
     )
 

@@ -51,24 +51,34 @@ def test_the_last_look_is_at_what_ships() -> None:
     assert looks[-1]["stages"] == [stage.brief() for stage in stages]
 
 
-def test_operations_are_those_of_all_layers_three_times() -> None:
-    """Forward, and the gradients of weights and of maps; the pixels need none."""
+@pytest.mark.parametrize(
+    ("freeze", "frozen", "first"),
+    [
+        ("", "-", "stem."),
+        ("blocks.2", ("stem.", "blocks.0.", "blocks.1.", "blocks.2."), "blocks.3."),
+    ],
+)
+def test_operations_are_those_of_all_layers_three_times(
+    freeze: str, frozen: str | tuple[str, ...], first: str
+) -> None:
+    """Forward, and the gradients of weights and of maps; what comes in at `first` needs none."""
     kind, view = get_network("compact"), 48
     network = kind.build(190)
-    macs: list[int] = []
+    operations: list[int] = []
 
-    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
+    def count(name: str, module: nn.Module, output: torch.Tensor) -> None:
         assert isinstance(module, nn.Conv2d | nn.Linear)
-        places = output[0, 0].numel() if output.ndim == 4 else 1
-        macs.append(module.weight.numel() * places)
+        macs = module.weight.numel() * (output[0, 0].numel() if output.ndim == 4 else 1)
+        first_ones = name.startswith(first) and not name.endswith("conv2")
+        operations.append(macs * (2 if name.startswith(frozen) else 4 if first_ones else 6))
 
-    for module in network.modules():
+    for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(count)
+            module.register_forward_hook(lambda m, _, made, name=name: count(name, m, made))
     network.eval()(torch.zeros(1, 3, view, view))
-    expected = 6 * sum(macs) - 2 * macs[0] + 6 * 128 * 190  # the last: the classifier's cosines
+    expected = sum(operations) + 6 * 128 * 190  # the classifier's cosines
     expected += 4 * 4 * (256 * 36 + 512 * 9)  # four regions' means, and their gradient by the maps
-    assert load("shipped_looks").operations("compact", 190, view) == expected
+    assert load("shipped_looks").operations("compact", 190, view, freeze) == expected
 
 
 def test_a_line_is_that_of_scipy_and_crosses_where_it_says() -> None:
@@ -96,7 +106,7 @@ def test_where_a_stage_begins() -> None:
 
     def stage(run: str, start: str, epochs: int) -> object:
         accuracy = (0.5,) * epochs
-        return looks.Stage(run, start, "small", 10, 16, 100, accuracy, 1.0)
+        return looks.Stage(run, start, "small", 10, 16, 100, "", accuracy, 1.0)
 
     a, b, c, d = stages = [
         stage("a", "", 9), stage("b", "a4.safetensors", 3), stage("c", "b", 2), stage("d", "x", 1),
