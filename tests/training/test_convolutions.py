@@ -67,9 +67,11 @@ def test_outputs_and_gradients_are_those_of_the_convolution(
         exact.detach(),
         *torch.autograd.grad(layer(wanted_maps), [layer.weight, wanted_maps], slope),
     ]
-    for one, other in zip(found, wanted, strict=True):
+    for one, other, usual in zip(found, wanted, learnt(layer, maps, slope), strict=True):
         assert one.shape == other.shape
-        assert apart(one, other) < 0.004  # only the results are rounded, to 8 bits
+        # only the results are rounded, to 8 bits; where large maps are left to the library, some
+        # processors round on the way too
+        assert apart(one, other) < max(0.004, 1.2 * apart(usual, other))
 
 
 def test_the_whole_network_learns_the_same() -> None:
