@@ -45,7 +45,7 @@ from harness import (
     start_workers,
     take_turns,
 )
-from peer_search import K
+from peer_indexes import K
 
 from codes import real_codes
 from neuralcodes.common.files import atomic_folder
