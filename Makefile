@@ -11,7 +11,7 @@ demo: $(VENV)/ready
 test: $(VENV)/ready lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-slow: $(VENV)/ready  # the tests of half a minute each: tutorials, notebook, compiled passes
+slow: $(VENV)/ready  # documented pages run, compiled passes, what takes half a minute or more
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist load -m slow
 
 lengthy: $(VENV)/ready  # tests with servers and launchers of their own, minutes

@@ -14,6 +14,7 @@ from pages import DOCS, lay_photographs
 PAGE = DOCS / "ecosystem.md"
 
 
+@pytest.mark.slow
 def test_every_python_block_runs(tmp_path: Path) -> None:
     for needed in ("pyarrow", "datasets", "pandas"):
         pytest.importorskip(needed, reason=f"needs {needed}")

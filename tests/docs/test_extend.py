@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from pages import DOCS, lay_photographs, run_shell
 
 PAGE = (DOCS / "extend.md").read_text(encoding="utf-8")
@@ -27,6 +28,7 @@ def install(folder: Path) -> None:
     (info / "entry_points.txt").write_text("\n".join(lines))
 
 
+@pytest.mark.slow
 def test_three_files_from_outside(tmp_path: Path) -> None:
     install(tmp_path)
     work = tmp_path / "work"

@@ -103,7 +103,7 @@ def assert_whole(folder: Path, result: dict[str, Any], wanted: dict[str, Any]) -
     [
         pytest.param(LAST, id="last"),
         pytest.param(BEST, id="best"),
-        pytest.param(BF16, id="bf16"),
+        pytest.param(BF16, id="bf16", marks=pytest.mark.slow),
         pytest.param(MODERN, id="modern", marks=pytest.mark.slow),
         pytest.param(CONTRAST, id="contrast", marks=pytest.mark.slow),
         pytest.param(VIEWS, id="views", marks=pytest.mark.slow),
