@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
+from shipped_looks import read_stage
+
 from neuralcodes.common.files import read_json
-from neuralcodes.networks.registry import get_network
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 
@@ -21,25 +21,21 @@ def model_card(figures: dict[str, Any], record: Path) -> str:
             the runs whose mean ships.
     """
     lines = []
-    for stage in sorted(record.glob("stage-*")):
-        config = read_json(stage / "config.json")
-        recipe = config["recipe"]
-        with open(stage / "history.csv", encoding="utf-8", newline="") as file:
-            epochs = list(csv.DictReader(file))
-        views = recipe["augmentation"]["size"] or get_network(config["network"]).input_size[0]
+    for folder in sorted(record.glob("stage-*")):
+        stage, recipe = read_stage(folder, ""), read_json(folder / "config.json")["recipe"]
+        epochs = len(stage.accuracy)
         falls = (
             f"falls to zero over {recipe['decay_epochs']} epochs"
             if recipe.get("decay_epochs")
             else "stays up"
         )
-        if recipe.get("decay_epochs") and len(epochs) < recipe["max_epochs"]:
-            falls += f", stopped after {len(epochs)}"
-        if recipe.get("freeze"):
-            falls += f", layers up to {recipe['freeze']} frozen"
-        accuracy = float(epochs[-1]["val_accuracy"])
+        if recipe.get("decay_epochs") and epochs < recipe["max_epochs"]:
+            falls += f", stopped after {epochs}"
+        if stage.freeze:
+            falls += f", layers up to {stage.freeze} frozen"
         lines.append(
-            f"- {stage.name}: {len(epochs)} epochs on views of {views}×{views}, the rate of "
-            f"{recipe['learning_rate']:g} {falls}; validation accuracy {accuracy:.4f}"
+            f"- {folder.name}: {epochs} epochs on views of {stage.view}×{stage.view}, the rate of "
+            f"{recipe['learning_rate']:g} {falls}; validation accuracy {stage.accuracy[-1]:.4f}"
         )
     runs = read_json(record / "mean.json")["of"]
     if len(runs) > 1:

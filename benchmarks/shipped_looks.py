@@ -74,7 +74,7 @@ class Stage:
     @property
     def epoch(self) -> float:
         """Operations of an epoch."""
-        return self.images * operations(self.network, self.classes, self.view, self.freeze)
+        return operations_of_epoch(self.brief())
 
     def brief(self) -> dict[str, Any]:
         """What a look's row keeps of it."""
@@ -129,14 +129,15 @@ def begins(stage: Stage, stages: list[Stage]) -> float:
     return compute([other.brief() for other in stages[: stages.index(stage)]])
 
 
+def operations_of_epoch(stage: dict[str, Any]) -> float:
+    """Of a stage as a look's row keeps it (`Stage.brief`)."""
+    freeze = stage.get("freeze", "")
+    return stage["images"] * operations(stage["network"], stage["classes"], stage["view"], freeze)
+
+
 def compute(stages: list[dict[str, Any]]) -> float:
     """Operations of the training of a look's row."""
-    return sum(
-        stage["epochs"]
-        * stage["images"]
-        * operations(stage["network"], stage["classes"], stage["view"], stage.get("freeze", ""))
-        for stage in stages
-    )
+    return sum(stage["epochs"] * operations_of_epoch(stage) for stage in stages)
 
 
 def add_look(record: Path, figures: dict[str, Any]) -> None:
