@@ -32,32 +32,37 @@ def enlarged(picture, network):
     return picture.resize((width, height), Image.Resampling.BICUBIC).convert("RGB")
 
 
-def codes_at(precision):
-    """Of the digits, by the shipped network, and their labels."""
-    digits = load_digits()
-    pictures = [Image.fromarray((one * 15).astype(np.uint8)) for one in digits.images[:COUNT]]
-    network = open_network("shipped")
+@pytest.fixture(scope="module")
+def digits():
+    """The shipped network, the digits at its input size and their labels."""
+    known, network = load_digits(), open_network("shipped")
+    pictures = [Image.fromarray((one * 15).astype(np.uint8)) for one in known.images[:COUNT]]
     pixels = np.stack([np.asarray(enlarged(one, network)) for one in pictures])
-    runtime = Runtime(torch.device("cpu"), precision)
-    encoder = Encoder(network, [parse_code("shipped")], runtime)
+    return network, pixels, known.target[:COUNT]
+
+
+def codes_at(precision, network, pixels):
+    """Of the digits, by the shipped network."""
+    encoder = Encoder(network, [parse_code("shipped")], Runtime(torch.device("cpu"), precision))
     parts = [encoder.encode(pixels[at : at + 100])[0] for at in range(0, COUNT, 100)]
-    return np.concatenate(parts), digits.target[:COUNT]
+    return np.concatenate(parts)
 
 
 @pytest.fixture(scope="module")
-def made():
-    return codes_at("fp32")
+def made(digits):
+    network, pixels, labels = digits
+    return codes_at("fp32", network, pixels), labels
 
 
 def mean_precision(codes, labels):
     return float(average_precision(class_ranks(codes, labels)).mean())
 
 
-def test_bf16_products_lose_no_precision(made):
+def test_bf16_products_lose_no_precision(digits, made):
     if not any(v for name, v in torch.cpu.get_capabilities().items() if "bf16" in name):
         pytest.skip("this processor has no bf16: 600 images take minutes, and nobody would ask it")
     codes, labels = made
-    rounded, _ = codes_at("bf16")
+    rounded = codes_at("bf16", *digits[:2])
     assert np.abs(rounded - codes).max() > 1e-5  # they are other numbers
     one, other = (mean_precision(some, labels) for some in (codes, rounded))
     assert 0.3 < one < 0.9  # by chance 0.1
@@ -86,15 +91,13 @@ def compiler():
 
 
 @pytest.mark.slow
-def test_a_compiled_pass_loses_no_precision(compiler):
+def test_a_compiled_pass_loses_no_precision(compiler, digits):
     """By the network's last layer, which is what a compiled pass gives."""
     from torch._dynamo.utils import counters
 
-    digits = load_digits()
-    pictures = [Image.fromarray((one * 15).astype(np.uint8)) for one in digits.images[:COUNT]]
-    network = open_network("shipped")
+    network, pixels, labels = digits
     encoder = Encoder(network, [parse_code("shipped")], Runtime(torch.device("cpu"), "fp32"))
-    inputs = encoder.inputs(np.stack([np.asarray(enlarged(one, network)) for one in pictures]))
+    inputs = encoder.inputs(pixels)
     found = []
     for compiled in (False, True):
         forward = Runtime(torch.device("cpu"), "fp32", compiled).training_forward(encoder.module)
@@ -103,6 +106,6 @@ def test_a_compiled_pass_loses_no_precision(compiler):
             parts = [forward(inputs[at : at + 100]) for at in range(0, COUNT, 100)]
         assert (counters["stats"]["unique_graphs"] > before) == compiled
         codes = torch.nn.functional.normalize(torch.cat(parts), dim=1).numpy()
-        found.append(mean_precision(codes, digits.target[:COUNT]))
+        found.append(mean_precision(codes, labels))
     assert 0.3 < found[0] < 0.9
     assert found[1] == pytest.approx(found[0], abs=LOST)

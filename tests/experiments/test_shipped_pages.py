@@ -54,12 +54,12 @@ def test_the_last_look_is_at_what_ships() -> None:
 @pytest.mark.parametrize(
     ("freeze", "frozen", "first"),
     [
-        ("", "-", "stem."),
+        ("", (), "stem."),
         ("blocks.2", ("stem.", "blocks.0.", "blocks.1.", "blocks.2."), "blocks.3."),
     ],
 )
 def test_operations_are_those_of_all_layers_three_times(
-    freeze: str, frozen: str | tuple[str, ...], first: str
+    freeze: str, frozen: tuple[str, ...], first: str
 ) -> None:
     """Forward, and the gradients of weights and of maps; what comes in at `first` needs none."""
     kind, view = get_network("compact"), 48

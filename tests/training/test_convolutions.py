@@ -42,6 +42,18 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
+def by_library(layer: nn.Conv2d, maps: torch.Tensor, slope: torch.Tensor) -> list[torch.Tensor]:
+    """The gradient by maps: as autocast gets it, and from the same tensors as the products'."""
+    cast = (
+        tensor.bfloat16().contiguous(memory_format=torch.channels_last) for tensor in (slope, maps)
+    )
+    alone = torch.ops.aten.convolution_backward(
+        *cast, layer.weight.bfloat16(), None, layer.stride, [1, 1], [1, 1], False, [0, 0], 1,
+        [True, False, False],
+    )[0]  # fmt: skip
+    return [learnt(layer, maps, slope)[2], alone.float()]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(1, 5),
@@ -67,11 +79,15 @@ def test_outputs_and_gradients_are_those_of_the_convolution(
         exact.detach(),
         *torch.autograd.grad(layer(wanted_maps), [layer.weight, wanted_maps], slope),
     ]
-    for one, other, usual in zip(found, wanted, learnt(layer, maps, slope), strict=True):
+    for one, other in zip(found, wanted, strict=True):
         assert one.shape == other.shape
-        # only the results are rounded, to 8 bits; where large maps are left to the library, some
-        # processors round on the way too
-        assert apart(one, other) < max(0.004, 1.2 * apart(usual, other))
+    # only the results are rounded, to 8 bits
+    assert apart(found[0], wanted[0]) < 0.004
+    assert apart(found[1], wanted[1]) < 0.004
+    # of larger maps the gradient is the library's, which is less exact where it emulates bf16
+    assert apart(found[2], wanted[2]) < 0.004 or any(
+        torch.equal(found[2], usual) for usual in by_library(layer, maps, slope)
+    )
 
 
 def test_the_whole_network_learns_the_same() -> None:
